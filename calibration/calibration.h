@@ -1,0 +1,32 @@
+// Answers Measure's questions by running samples, and profiles: stored answers.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "lib/data/dataset.h"
+#include "lib/data/measure.h"
+#include "lib/support/result.h"
+#include "lib/support/worker_pool.h"
+
+namespace bevel::calibration {
+
+// One streaming pass per request, parallel over samples; memory does not grow with their number. NaN or Inf in an input or a
+// computed value: exit 5 naming sample and tensor.
+std::unique_ptr<data::Measure> measure_by_running(const data::Dataset& dataset, WorkerPool& pool);
+
+// A profile: integer statistics of one model's values. The model is identified by the hash of its text form, tensors included.
+struct Profile {
+  std::string model_hash;
+  std::string data_hash;
+  data::Statistics statistics;
+};
+std::string model_hash(const Model& model);
+Status write_profile(const Profile& profile, const std::filesystem::path& path);
+Result<Profile> read_profile(const std::filesystem::path& path);
+Result<Profile> merge(const Profile& a, const Profile& b);  // exit 5 when of different models
+// Answers from a profile; a model other than the profile's, or a value it lacks, is exit 5.
+std::unique_ptr<data::Measure> measure_from_profile(Profile profile);
+
+}  // namespace bevel::calibration

@@ -1,0 +1,77 @@
+// Measure: how a pass asks for statistics of a graph, whoever answers (samples run by calibration, or a stored profile).
+// Everything accumulated is an integer, so that merging is exact in any order and any sharding.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ir/graph.h"
+#include "lib/support/result.h"
+
+namespace bevel::data {
+
+// A histogram of float32 values whose bins are the leading 17 bits of the float (sign, exponent, 8 mantissa bits): bin b holds
+// the values x with bits(x) >> 15 == b. Exact zeros (either sign) are counted apart. Sparse: most bins are empty.
+class Histogram {
+ public:
+  static constexpr int kShift = 15;
+  void add(float value, std::uint64_t count = 1);  // finite
+  void merge(const Histogram& other);
+  [[nodiscard]] std::uint64_t zeros() const { return zeros_; }
+  [[nodiscard]] std::uint64_t total() const;
+  [[nodiscard]] const std::map<std::uint32_t, std::uint64_t>& bins() const { return bins_; }
+  std::map<std::uint32_t, std::uint64_t>& mutable_bins() { return bins_; }
+  void set_zeros(std::uint64_t zeros) { zeros_ = zeros; }
+  // Bin borders and representative (midpoint) as floats; low <= |x| < high for the bin's values, sign applied.
+  struct Bin {
+    float low, high, middle;
+  };
+  static Bin bin(std::uint32_t index);
+  bool operator==(const Histogram&) const = default;
+
+ private:
+  std::uint64_t zeros_ = 0;
+  std::map<std::uint32_t, std::uint64_t> bins_;
+};
+
+// Second moments of a value's rows (for rounding and bias correction): x rounded to 12 bits on a power-of-two grid.
+struct SecondMoment {
+  int grid_exponent = 0;           // x = integer * 2^grid_exponent
+  std::int64_t rows = 0;
+  std::vector<std::int64_t> sum;   // [k]
+  std::vector<std::int64_t> gram;  // [k*k], upper triangle filled both ways
+};
+
+struct ValueStatistics {
+  Histogram histogram;
+  float minimum = 0, maximum = 0;  // exact extremes
+  std::optional<SecondMoment> moment;
+  bool operator==(const ValueStatistics& other) const {
+    return histogram == other.histogram && minimum == other.minimum && maximum == other.maximum;
+  }
+};
+
+struct Request {
+  std::vector<std::string> values;         // durable value names of the model's top graph
+  bool second_moments = false;             // later issues; the signature is here from the first day
+  std::optional<std::size_t> max_samples;  // default: all
+};
+
+struct Statistics {
+  std::uint64_t samples = 0;
+  std::map<std::string, ValueStatistics> values;
+};
+
+class Measure {
+ public:
+  virtual ~Measure() = default;
+  // Statistics of the requested values of `model` as it now is. Errors name sample and tensor (NaN, Inf), or the value that
+  // a stored profile does not hold.
+  virtual Result<Statistics> measure(const Model& model, const Request& request) = 0;
+};
+
+}  // namespace bevel::data

@@ -1,0 +1,47 @@
+// The only room that sees protobuf: ONNX files in and out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ir/graph.h"
+#include "lib/support/result.h"
+
+namespace bevel::onnx {
+
+// Caps of the wire pre-scan, which walks the file before protobuf sees a byte.
+struct Limits {
+  std::uint32_t max_depth = 64;               // nesting of messages (graphs in graphs, types in types)
+  std::uint64_t max_messages = 20'000'000;    // sub-messages in the whole file
+  std::uint64_t max_skeleton_bytes = 256ull << 20;  // what protobuf is given, payloads cut out
+  std::uint32_t max_rank = 64;
+  std::uint64_t max_name_bytes = 64 * 1024;
+};
+
+struct ImportOptions {
+  Limits limits;
+  // Folder that external data must lie beneath; empty: the model's own.
+  std::filesystem::path external_root;
+};
+
+// Maps the file, pre-scans it, parses the skeleton, points tensors into the map. The model is verified (ir/verify.h) but
+// not upgraded and not type-inferred. Errors: exit 5, one located paragraph starting with the file's name.
+Result<Model> import_model(const std::filesystem::path& path, const ImportOptions& options = {});
+
+struct ExportOptions {
+  // Tensors of at least this many bytes go to `<file>.data` beside the model; nullopt: all inside, unless the model would
+  // pass 2 GiB (protobuf's limit for readers).
+  std::optional<std::uint64_t> external_threshold;
+};
+// Streams the skeleton, then the payloads, to `path` atomically (with its .data file first). Deterministic bytes.
+Status export_model(const Model& model, const std::filesystem::path& path, const ExportOptions& options = {});
+
+// A TensorProto file (input_0.pb of the ONNX test data sets); strings, sequences and optionals included where the file
+// says which it is. `name` receives the proto's name.
+Result<Tensor> read_tensor_proto(const std::filesystem::path& path, std::string* name = nullptr);
+
+}  // namespace bevel::onnx

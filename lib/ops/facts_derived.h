@@ -1,0 +1,24 @@
+// What follows from an iteration space, never restated per op.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "lib/ops/facts.h"
+
+namespace bevel::ops {
+
+// Multiply-accumulates of a bilinear op: product of all loops; 0 for other kinds; nullopt when an extent is unknown.
+std::optional<std::int64_t> macs(const IterationSpace& space);
+// The axis of input `operand` that indexes output channels: the only axis whose loops are all parallel, follow the
+// output and are not shared with operand 0. Conv weights: 0, ConvTranspose and MatMul weights: 1, Gemm transB: 0. nullopt
+// when there is none (then per-tensor scales).
+std::optional<int> channel_axis(const IterationSpace& space, int operand);
+// The output axis that the channel axis of operand 1 runs along (Conv: 1, MatMul: last).
+std::optional<int> output_channel_axis(const IterationSpace& space);
+// Products summed into one output element (accumulator bound), nullopt when unknown.
+std::optional<std::int64_t> reduction_size(const IterationSpace& space);
+// Each channel is convolved by itself (groups with one input channel).
+bool is_depthwise(const IterationSpace& space);
+
+}  // namespace bevel::ops

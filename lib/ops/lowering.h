@@ -1,0 +1,108 @@
+// Lowering: from one group of the graph (an op with the quantization around it) to steps of the Program.
+//
+// Steps are described from shapes, quantization and facts alone; reading weights comes last, in PackedConstant::pack,
+// so that costing a candidate touches no weight. The same steps serve the evaluator, the planner and the cost model.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ir/graph.h"
+#include "lib/ir/tensor.h"
+#include "lib/ops/facts.h"
+#include "lib/ops/op.h"
+#include "lib/runtime/bevel_format.h"
+
+namespace bevel::ops {
+
+// memory axis k holds logical axis order[k]; identity is row-major. For channels-last rank 4: {0, 2, 3, 1}.
+using MemoryOrder = std::vector<int>;
+MemoryOrder logical_order(std::size_t rank);
+MemoryOrder channels_last_order(std::size_t rank);
+Dims to_memory(const Dims& logical, const MemoryOrder& order);
+// The same bytes: the orders differ only in axes of extent 1.
+bool same_memory(const Dims& logical, const MemoryOrder& a, const MemoryOrder& b);
+
+// Linear quantization of a value, as its Q/DQ nodes state it.
+struct Quantization {
+  DType dtype = DType::undefined;         // int8, uint8, int32 (bias), ...
+  std::vector<float> scales;              // one, or one per index of `axis`
+  std::vector<std::int32_t> zero_points;  // same count
+  int axis = -1;                          // -1: per tensor
+  [[nodiscard]] bool per_tensor() const { return axis < 0; }
+  bool operator==(const Quantization&) const = default;
+};
+// Programs hold 8-bit values as int8: uint8 q is stored as q - 128. The zero point in that domain.
+std::int32_t device_zero_point(const Quantization& quantization);
+
+struct GroupOperand {
+  ValueId value;                     // the (quantized) value at the group's border; invalid: absent
+  DType dtype = DType::undefined;    // of that value: uint8/int8 for quantized activations, float32, int32, ...
+  Dims dims;                         // logical, all known
+  MemoryOrder order;                 // how the value lies in memory when the step runs
+  std::optional<Quantization> quantization;
+  const Tensor* constant = nullptr;  // the value's tensor when constant (integers of a quantized weight)
+};
+
+struct LowerContext {
+  const Node* node = nullptr;  // the anchor op
+  std::int64_t opset = 0;
+  Facts facts;
+  std::vector<GroupOperand> inputs;   // the anchor's inputs, through their DequantizeLinear where there is one
+  std::vector<GroupOperand> outputs;  // the anchor's outputs, through activation and QuantizeLinear where there are
+  std::optional<Interval> clamp;      // folded activation on output 0, in real values
+  [[nodiscard]] bool integer() const; // inputs' data operands and output 0 are quantized
+};
+
+// A constant that packing makes. `pack` runs once, after planning; its result has exactly dtype and dims.
+struct PackedConstant {
+  std::string name;  // role: "weights", "bias", "multipliers", "table"
+  DType dtype = DType::undefined;
+  Dims dims;
+  std::function<Result<Tensor>()> pack;
+};
+
+struct StepOperand {
+  enum class Kind : std::uint8_t { input, output, constant };
+  Kind kind = Kind::input;
+  int index = 0;  // into the context's inputs / outputs, or the group's constants
+};
+
+struct LoweredStep {
+  bvl_kernel kernel{};
+  std::vector<StepOperand> reads;
+  std::vector<StepOperand> writes;
+  std::vector<std::uint32_t> params;  // the kernel's parameter struct as 32-bit words (bevel_kernels.h)
+  std::uint32_t range = 1;            // units of the output that a caller may split (rows, ...): [0, range)
+  std::uint64_t scratch_bytes = 0;
+  std::uint64_t macs = 0;             // multiply-accumulates, else elementary operations, for the cost model
+  bool in_place = false;              // writes[0] may share memory with reads[0] (same bytes, element by element)
+};
+
+struct LoweredGroup {
+  std::vector<LoweredStep> steps;  // none: the output is the input's bytes (Reshape, Identity, transpose in any order)
+  std::vector<PackedConstant> constants;
+};
+
+// A parameter struct of bevel_kernels.h as words.
+template <typename Params>
+std::vector<std::uint32_t> as_words(const Params& params) {
+  static_assert(sizeof(Params) % 4 == 0);
+  std::vector<std::uint32_t> words(sizeof(Params) / 4);
+  __builtin_memcpy(words.data(), &params, sizeof(Params));
+  return words;
+}
+
+// (sx * sw) / sy in float32, in that order (DESIGN.md, section 7); per output channel.
+std::vector<float> requantization_multipliers(const Quantization& x, const Quantization& w, const Quantization& y,
+                                              std::int64_t channels);
+// The folded activation and the output's 8-bit range as int8 bounds in the device domain.
+struct ClampBounds {
+  std::int32_t low = -128, high = 127;
+};
+ClampBounds clamp_bounds(const Quantization& y, const std::optional<Interval>& clamp);
+
+}  // namespace bevel::ops

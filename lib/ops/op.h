@@ -1,0 +1,126 @@
+// What Bevel knows of an operator: one OpRecord per (domain, op_type), one family file per name stem.
+//
+// Opsets: models are loaded at 7 to 23 (older files are tried as 7). `upgrade` lifts a node one opset; loading lifts every
+// node to kBaseOpset, so that inference, facts, evaluation and lowering see the forms of opset 13 and later only,
+// and take their version as an argument where 14..23 differ (axes as an attribute or as an input, ...).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/ir/datum.h"
+#include "lib/ir/graph.h"
+#include "lib/ops/facts.h"
+#include "lib/support/result.h"
+
+namespace bevel::ops {
+
+constexpr int kOldestOpset = 7;
+constexpr int kBaseOpset = 13;
+constexpr int kNewestOpset = 23;
+
+// Integer values known in part while shapes are computed (the output of Shape with a symbolic dimension, ...).
+using PartialInts = std::vector<Dim>;  // a negative Dim::value with a symbol, or unknown; known dims may be any int64 >= 0
+                                       // (negative known integers only come as full constants)
+
+// --- inference -----------------------------------------------------------------------------------------------------
+// Fills the types of a node's outputs. A missing piece of knowledge is not an error: leave it unknown. A contradiction is
+// (exit 5, message names operand, what was found and expected; the caller adds file and node).
+class InferContext {
+ public:
+  virtual ~InferContext() = default;
+  virtual const Node& node() const = 0;
+  virtual std::int64_t opset() const = 0;
+  virtual std::size_t input_count() const = 0;                  // present or not
+  virtual bool has_input(std::size_t i) const = 0;
+  virtual const Type& input_type(std::size_t i) const = 0;      // Kind::unknown when absent or not known
+  virtual const Tensor* input_constant(std::size_t i) const = 0;  // nullptr when not constant
+  // Known or partly known integers of a 1-D (or scalar) integer operand; from constants and from shape arithmetic.
+  virtual std::optional<PartialInts> input_ints(std::size_t i) const = 0;
+  virtual void set_output(std::size_t i, Type type) = 0;
+  virtual void set_output_ints(std::size_t i, PartialInts ints) = 0;
+  // Inference inside a subgraph attribute (If, Loop, Scan): types of its outputs given types of its inputs.
+  virtual Result<std::vector<Type>> infer_subgraph(const Graph& subgraph, std::span<const Type> inputs) = 0;
+};
+
+// --- evaluation ----------------------------------------------------------------------------------------------------
+// The reference evaluation of one node. Inputs are validated against the spec by the family before any access.
+class EvalContext {
+ public:
+  virtual ~EvalContext() = default;
+  virtual const Node& node() const = 0;
+  virtual std::int64_t opset() const = 0;
+  virtual std::size_t input_count() const = 0;
+  virtual bool has_input(std::size_t i) const = 0;
+  virtual const Datum& input(std::size_t i) const = 0;
+  // The tensor of a present tensor input; BEVEL_CHECKs presence (families declare their required inputs, which the
+  // evaluator verified before the call).
+  virtual const Tensor& tensor(std::size_t i) const = 0;
+  // Refuses (exit 5, naming the node) an allocation beyond the cap. Call before allocating an output from file-given sizes.
+  virtual Status reserve(DType dtype, std::span<const std::int64_t> dims) const = 0;
+  virtual Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::size_t first_capture,
+                                                  std::span<const Datum> inputs) const = 0;
+};
+using Outputs = Result<std::vector<Datum>>;  // one per node output, trailing ones may be missing
+
+// --- facts ---------------------------------------------------------------------------------------------------------
+class FactsContext {
+ public:
+  virtual ~FactsContext() = default;
+  virtual const Node& node() const = 0;
+  virtual std::int64_t opset() const = 0;
+  virtual bool has_input(std::size_t i) const = 0;
+  virtual const Type& input_type(std::size_t i) const = 0;
+  virtual const Tensor* input_constant(std::size_t i) const = 0;
+  virtual const Type& output_type(std::size_t i) const = 0;
+};
+
+// --- the record ----------------------------------------------------------------------------------------------------
+struct LowerContext;  // lib/ops/lowering.h
+struct LoweredGroup;
+// Steps, or the reason why the group has no integer (or float) kernel.
+using LowerResult = tl::expected<LoweredGroup, std::string>;
+
+struct OpRecord {
+  std::string_view domain;   // "" or "com.microsoft"
+  std::string_view name;
+  int since = 1;             // first opset that Bevel understands (1: whatever is loaded)
+  int min_inputs = 1, max_inputs = 1;  // max -1: variadic; trailing optional inputs counted in max only
+  int min_outputs = 1, max_outputs = 1;
+
+  Status (*infer)(InferContext&) = nullptr;
+  Facts (*facts)(const FactsContext&) = nullptr;           // nullptr: opaque, pure
+  Outputs (*evaluate)(const EvalContext&) = nullptr;
+  // Rewrites the node from the form of `from` to that of `from + 1`; nullptr: no change of form between 7 and 23.
+  Status (*upgrade)(Model& model, NodeId node, int from) = nullptr;
+  LowerResult (*lower)(const LowerContext&) = nullptr;     // nullptr: no kernel
+};
+
+// nullptr when Bevel does not know the op.
+const OpRecord* find_op(std::string_view domain, std::string_view op_type);
+inline const OpRecord* find_op(const Node& node) { return find_op(node.domain, node.op_type); }
+// All records, sorted by domain and name.
+std::span<const OpRecord* const> all_ops();
+
+// --- over whole graphs ---------------------------------------------------------------------------------------------
+// Facts of a node in its graph, with the graph's types and constants. Opaque facts for unknown ops.
+Facts facts_of(const Model& model, const Graph& graph, NodeId node);
+// Types of all values, in place; subgraphs included. Values keep a declared type where inference knows less; a contradiction
+// between a declared and an inferred type is an error that names both.
+Status infer_types(Model& model);
+// Lifts a model to at least kBaseOpset, in place, through the families' upgrade functions. Models outside
+// [kOldestOpset, kNewestOpset] are left as they are (returns false).
+Result<bool> upgrade_to_base(Model& model);
+// Binds symbolic dimensions ("N" -> 1, or an input's whole shape) before inference.
+struct ShapeBinding {
+  std::string name;  // a symbol, or an input's name
+  Dims dims;         // one entry for a symbol
+};
+Status bind_shapes(Model& model, std::span<const ShapeBinding> bindings);
+
+}  // namespace bevel::ops

@@ -1,0 +1,51 @@
+// Grouping: every node of a graph belongs to exactly one group. A group is an anchor op with the DequantizeLinear nodes
+// in front of it, an activation that folds, and the QuantizeLinear behind it. One grouping serves eval, plan and cost.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ir/graph.h"
+#include "lib/ops/lowering.h"
+
+namespace bevel::plan {
+
+struct GroupEdge {
+  ValueId border;   // the value outside the group (quantized where `quantization` is set)
+  ValueId inner;    // the anchor's own operand or result (float side)
+  std::optional<ops::Quantization> quantization;
+};
+
+struct Group {
+  NodeId anchor;
+  std::vector<NodeId> members;     // execution order, anchor included; DQs may be shared with other groups
+  std::vector<GroupEdge> inputs;   // one per input of the anchor (invalid border: absent)
+  std::vector<GroupEdge> outputs;  // one per output of the anchor
+  std::optional<ops::Interval> clamp;  // folded activation
+  ops::Facts facts;
+};
+
+struct Grouping {
+  std::vector<Group> groups;  // execution order; DequantizeLinear / QuantizeLinear that no group folds are groups of their own
+};
+
+// Needs inferred types. The model's top graph.
+Grouping group_graph(const Model& model);
+
+// The concrete quantization that a DequantizeLinear / QuantizeLinear node states, when scale and zero point are constants.
+std::optional<ops::Quantization> quantization_of(const Model& model, const Graph& graph, NodeId node);
+
+// The memory orders that a group wants for its inputs and gives to its outputs, from the orders its inputs have now.
+struct Orders {
+  std::vector<ops::MemoryOrder> inputs, outputs;
+};
+Orders choose_orders(const Graph& graph, const Group& group, const std::vector<ops::MemoryOrder>& present,
+                     const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims);
+
+// The lowering context at actual dims and orders, and its lowering. The reason string says why there is no kernel.
+ops::LowerContext lower_context(const Model& model, const Group& group, const Orders& orders,
+                                const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims);
+ops::LowerResult lower_group(const ops::LowerContext& context);
+
+}  // namespace bevel::plan

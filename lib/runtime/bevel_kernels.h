@@ -1,0 +1,150 @@
+/* The kernels: ids, parameter structs and the one signature they share.
+ *
+ * A kernel's record is stated once, in BVL_KERNELS; its parameters once, as a field list from which the struct and the
+ * emitter's table derive. Fields are 32 bits: I int32_t, F float, A int32_t[8].
+ *
+ * Integer kernels, all on int8 (a model's uint8 q is held as q - 128; its zero point likewise):
+ *   y = clamp(round_half_even(float(acc) * multiplier) + zero_point, low, high)
+ * acc is exact: int32, lowering proves the width. The clamp is done on the float before rounding, which is the same.
+ * Activations are channels-last. Weights' zero points are 0.
+ */
+#ifndef BEVEL_KERNELS_H
+#define BEVEL_KERNELS_H
+
+#include <stdint.h>
+
+/* in: tensors in the step's order (activations and constants); out likewise. The kernel does units [begin, end) of its
+ * range. scratch is BVL_ARENA_ALIGNMENT aligned; when a caller splits the range over threads each needs its own. */
+typedef void bvl_kernel_fn(const void* params, const void* const* in, void* const* out, void* scratch, uint32_t begin,
+                           uint32_t end);
+
+/* conv2d_s8: reads x [n,in_h,in_w,in_c], weights [out_c,kernel_h,kernel_w,in_c/groups], bias int32 [out_c],
+ * multipliers float [out_c]; writes y [n,out_h,out_w,out_c]. 1-D convolutions have h = 1. Range: n*out_h rows.
+ * `bias` has the input's zero point folded in: bias - in_zp * sum(weights of that output channel); padding reads in_zp.
+ * scratch: bvl_conv2d_s8_scratch(params) bytes. */
+#define BVL_CONV2D_S8_FIELDS(I, F, A)                                                                        \
+  I(n) I(in_h) I(in_w) I(in_c) I(out_h) I(out_w) I(out_c) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w)   \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(groups) I(in_zp) I(out_zp) I(low) I(high)
+
+/* depthwise_conv2d_s8: as conv2d_s8 with in_c = groups, out_c = in_c * multiplier; weights [kernel_h,kernel_w,out_c];
+ * output channel c reads input channel c / (out_c / in_c). */
+#define BVL_DEPTHWISE_CONV2D_S8_FIELDS(I, F, A) BVL_CONV2D_S8_FIELDS(I, F, A)
+
+/* dense_s8: x [rows,in_c], weights [out_c,in_c], bias int32 [out_c] (zero point folded in), multipliers [out_c];
+ * y [rows,out_c]. Range: rows*out_c outputs when rows = 1, else rows. */
+#define BVL_DENSE_S8_FIELDS(I, F, A) I(rows) I(in_c) I(out_c) I(in_zp) I(out_zp) I(low) I(high)
+
+/* add_s8: y = clamp(r((a - a_zp) * a_multiplier + (b - b_zp) * b_multiplier) + out_zp), each product and the sum rounded to
+ * float32 in that order. dims are the output's, strides in elements (0: broadcast). Range: dims[0]. Sub has a
+ * negative b_multiplier. `rank` leading entries of dims and strides are used. in place allowed. */
+#define BVL_ADD_S8_FIELDS(I, F, A) \
+  I(rank) A(dims) A(a_strides) A(b_strides) I(a_zp) I(b_zp) I(out_zp) F(a_multiplier) F(b_multiplier) I(low) I(high)
+
+/* mul_s8: y = clamp(r((a - a_zp) * (b - b_zp) * multiplier + (out_zp + 128)) - 128): zero point inside the rounding, in the
+ * uint8 domain, as ONNX Runtime computes it. */
+#define BVL_MUL_S8_FIELDS(I, F, A) \
+  I(rank) A(dims) A(a_strides) A(b_strides) I(a_zp) I(b_zp) I(out_zp) F(multiplier) I(low) I(high)
+
+/* avg_pool_s8: x [n,in_h,in_w,c]; acc = sum(x - in_zp) over the window inside the image; divisor n = elements inside the image, or
+ * the window clipped to image plus padding when count_padding; y = clamp(r(acc * (in_scale / (out_scale * n))) + out_zp).
+ * Range: n*out_h rows. */
+#define BVL_AVG_POOL_S8_FIELDS(I, F, A)                                                                  \
+  I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w)           \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(pad_bottom) I(pad_right) I(count_padding) I(in_zp) I(out_zp) F(in_scale) F(out_scale) I(low) I(high)
+
+/* max_pool_s8: padding never wins. Range: n*out_h rows. */
+#define BVL_MAX_POOL_S8_FIELDS(I, F, A)                                                        \
+  I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(low) I(high)
+
+/* softmax_s8: x [outer,depth,inner] along depth; table uint32 [256], table[d] = round(exp(-in_scale * d) * 2^31) for
+ * d = max - x; y = clamp(round_half_even(table[d] * 256 / sum)) - 128): output scale 1/256, zero point -128, all in
+ * integers. Range: outer. */
+#define BVL_SOFTMAX_S8_FIELDS(I, F, A) I(outer) I(depth) I(inner)
+
+/* lut_s8: y = table[x + 128], table int8 [256]; any pointwise function, requantization included. Range: count/1024
+ * rounded up (blocks of 1024). in place allowed. */
+#define BVL_LUT_S8_FIELDS(I, F, A) I(count)
+
+/* copy: out[out_offset + sum i_k*out_strides[k]] = in[in_offset + sum i_k*in_strides[k]] for i in dims; elements of element_bytes (1,
+ * 2, 4 or 8). Transpose, slice, concat segment, expand, pad interior. Range: dims[0]. */
+#define BVL_COPY_FIELDS(I, F, A) I(element_bytes) I(rank) A(dims) A(in_strides) A(out_strides) I(in_offset) I(out_offset)
+
+/* fill: sets `count` elements of element_bytes to the low bytes of `bits`. Range: 1. */
+#define BVL_FILL_FIELDS(I, F, A) I(element_bytes) I(count) I(bits)
+
+/* quantize_f32_s8: y = clamp(r(x / scale) + zp) (NaN gives low). dequantize_s8_f32: y = (x - zp) * scale. Range: blocks of 1024. */
+#define BVL_QUANTIZE_F32_S8_FIELDS(I, F, A) I(count) F(scale) I(zp) I(low) I(high)
+#define BVL_DEQUANTIZE_S8_F32_FIELDS(I, F, A) I(count) F(scale) I(zp)
+
+/* Float kernels, for what stays float. Sums run in the order of the index, starting from the bias (or 0); products are rounded
+ * before they are added. conv2d_f32: weights [out_c,kernel_h,kernel_w,in_c/groups], bias [out_c]. low/high clamp the result. */
+#define BVL_CONV2D_F32_FIELDS(I, F, A)                                                                     \
+  I(n) I(in_h) I(in_w) I(in_c) I(out_h) I(out_w) I(out_c) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(groups) F(low) F(high)
+/* matmul_f32: a [batch,rows,in_c] (batch stride a_batch elements), b [batch,in_c,out_c] or, with b_transposed, [batch,out_c,in_c]; optional
+ * third operand bias [out_c] when has_bias; y = a*b + bias, clamped. Range: batch*rows. */
+#define BVL_MATMUL_F32_FIELDS(I, F, A) \
+  I(batch) I(rows) I(in_c) I(out_c) I(a_batch) I(b_batch) I(b_transposed) I(has_bias) F(low) F(high)
+/* binary_f32: op one of BVL_BINARY_*; broadcasting as add_s8. Range: dims[0]. */
+#define BVL_BINARY_F32_FIELDS(I, F, A) I(op) I(rank) A(dims) A(a_strides) A(b_strides) F(low) F(high)
+/* unary_f32: op one of BVL_UNARY_*, with constants alpha and beta. Range: blocks of 1024. in place allowed. */
+#define BVL_UNARY_F32_FIELDS(I, F, A) I(op) I(count) F(alpha) F(beta)
+#define BVL_AVG_POOL_F32_FIELDS(I, F, A)                                                       \
+  I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(pad_bottom) I(pad_right) I(count_padding)
+#define BVL_MAX_POOL_F32_FIELDS(I, F, A)                                                       \
+  I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left)
+#define BVL_SOFTMAX_F32_FIELDS(I, F, A) I(outer) I(depth) I(inner) I(log)
+/* reduce_f32: x [outer,depth,inner] over depth; op one of BVL_REDUCE_*. Range: outer. */
+#define BVL_REDUCE_F32_FIELDS(I, F, A) I(op) I(outer) I(depth) I(inner)
+
+enum { BVL_BINARY_ADD, BVL_BINARY_SUB, BVL_BINARY_MUL, BVL_BINARY_DIV, BVL_BINARY_MIN, BVL_BINARY_MAX, BVL_BINARY_PRELU };
+enum {
+  BVL_UNARY_CLIP /* alpha low, beta high */, BVL_UNARY_LEAKY_RELU, BVL_UNARY_SIGMOID, BVL_UNARY_TANH,
+  BVL_UNARY_HARD_SIGMOID, BVL_UNARY_HARD_SWISH, BVL_UNARY_ELU, BVL_UNARY_SOFTPLUS, BVL_UNARY_GELU,
+  BVL_UNARY_GELU_TANH, BVL_UNARY_ERF, BVL_UNARY_EXP, BVL_UNARY_LOG, BVL_UNARY_SQRT, BVL_UNARY_RECIPROCAL,
+  BVL_UNARY_ABS, BVL_UNARY_NEG, BVL_UNARY_FLOOR, BVL_UNARY_CEIL
+};
+enum { BVL_REDUCE_SUM, BVL_REDUCE_MEAN, BVL_REDUCE_MAX, BVL_REDUCE_MIN };
+
+/* X(id, NAME, name, version): append-only. */
+#define BVL_KERNELS(X)                               \
+  X(1, CONV2D_S8, conv2d_s8, 1)                      \
+  X(2, DEPTHWISE_CONV2D_S8, depthwise_conv2d_s8, 1)  \
+  X(3, DENSE_S8, dense_s8, 1)                        \
+  X(4, ADD_S8, add_s8, 1)                            \
+  X(5, MUL_S8, mul_s8, 1)                            \
+  X(6, AVG_POOL_S8, avg_pool_s8, 1)                  \
+  X(7, MAX_POOL_S8, max_pool_s8, 1)                  \
+  X(8, SOFTMAX_S8, softmax_s8, 1)                    \
+  X(9, LUT_S8, lut_s8, 1)                            \
+  X(10, COPY, copy, 1)                               \
+  X(11, FILL, fill, 1)                               \
+  X(12, QUANTIZE_F32_S8, quantize_f32_s8, 1)         \
+  X(13, DEQUANTIZE_S8_F32, dequantize_s8_f32, 1)     \
+  X(14, CONV2D_F32, conv2d_f32, 1)                   \
+  X(15, MATMUL_F32, matmul_f32, 1)                   \
+  X(16, BINARY_F32, binary_f32, 1)                   \
+  X(17, UNARY_F32, unary_f32, 1)                     \
+  X(18, AVG_POOL_F32, avg_pool_f32, 1)               \
+  X(19, MAX_POOL_F32, max_pool_f32, 1)               \
+  X(20, SOFTMAX_F32, softmax_f32, 1)                 \
+  X(21, REDUCE_F32, reduce_f32, 1)
+
+#define BVL_FIELD_I(name) int32_t name;
+#define BVL_FIELD_F(name) float name;
+#define BVL_FIELD_A(name) int32_t name[8];
+#define BVL_DECLARE(id, NAME, name, version)                                                  \
+  typedef struct { BVL_##NAME##_FIELDS(BVL_FIELD_I, BVL_FIELD_F, BVL_FIELD_A) } bvl_##name##_params;
+BVL_KERNELS(BVL_DECLARE)
+#undef BVL_DECLARE
+
+typedef enum {
+#define BVL_ENUM(id, NAME, name, version) BVL_KERNEL_##NAME = id,
+  BVL_KERNELS(BVL_ENUM)
+#undef BVL_ENUM
+} bvl_kernel;
+
+#endif
