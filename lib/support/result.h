@@ -1,7 +1,7 @@
 // Result<T>: a value or one located diagnostic. User input never aborts and never throws across a room's border.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string>
 #include <string_view>
