@@ -1,0 +1,258 @@
+#include "lib/ir/tensor.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace bevel {
+
+// Bytes come from the heap or from a mapped file; strings have a vector of their own.
+struct Tensor::Storage {
+  std::vector<std::uint64_t> heap;  // 64-bit words, so that every element type is aligned
+  std::size_t heap_size = 0;
+  std::shared_ptr<const MappedFile> file;
+  const std::byte* mapped = nullptr;
+  std::size_t mapped_size = 0;
+  std::vector<std::string> strings;
+  std::once_flag aligned_once;
+  std::vector<std::uint64_t> aligned;  // copy of misaligned mapped bytes
+
+  [[nodiscard]] std::span<const std::byte> bytes() const {
+    if (mapped != nullptr) return {mapped, mapped_size};
+    return {reinterpret_cast<const std::byte*>(heap.data()), heap_size};
+  }
+};
+
+std::optional<std::int64_t> element_count(std::span<const std::int64_t> dims) {
+  std::int64_t count = 1;
+  bool empty = false;
+  for (const std::int64_t dim : dims) {
+    if (dim < 0) return std::nullopt;
+    if (dim == 0) empty = true;
+    else if (__builtin_mul_overflow(count, dim, &count)) return std::nullopt;
+  }
+  return empty ? 0 : count;
+}
+
+Tensor Tensor::zeros(DType dtype, Dims dims) {
+  const auto count = element_count(dims);
+  BEVEL_CHECK(count.has_value());
+  Tensor tensor;
+  tensor.dtype_ = dtype;
+  tensor.dims_ = std::move(dims);
+  tensor.size_ = *count;
+  tensor.storage_ = std::make_shared<Storage>();
+  if (dtype == DType::string) {
+    tensor.storage_->strings.resize(static_cast<std::size_t>(*count));
+    return tensor;
+  }
+  const auto bytes = packed_bytes(dtype, *count);
+  BEVEL_CHECK(bytes.has_value());
+  tensor.storage_->heap_size = *bytes;
+  tensor.storage_->heap.resize((*bytes + 7) / 8);
+  return tensor;
+}
+
+Tensor Tensor::mapped(DType dtype, Dims dims, std::shared_ptr<const MappedFile> file, std::size_t offset,
+                      std::size_t size) {
+  const auto count = element_count(dims);
+  BEVEL_CHECK(count.has_value() && packed_bytes(dtype, *count) == size);
+  BEVEL_CHECK(offset <= file->bytes().size() && size <= file->bytes().size() - offset);
+  Tensor tensor;
+  tensor.dtype_ = dtype;
+  tensor.dims_ = std::move(dims);
+  tensor.size_ = *count;
+  tensor.storage_ = std::make_shared<Storage>();
+  tensor.storage_->mapped = file->bytes().data() + offset;
+  tensor.storage_->mapped_size = size;
+  tensor.storage_->file = std::move(file);
+  return tensor;
+}
+
+Tensor Tensor::from_bytes(DType dtype, Dims dims, std::span<const std::byte> bytes) {
+  Tensor tensor = zeros(dtype, std::move(dims));
+  BEVEL_CHECK(tensor.storage_->heap_size == bytes.size());
+  if (!bytes.empty()) std::memcpy(tensor.storage_->heap.data(), bytes.data(), bytes.size());
+  return tensor;
+}
+
+Tensor Tensor::of_strings(Dims dims, std::vector<std::string> strings) {
+  Tensor tensor = zeros(DType::string, std::move(dims));
+  BEVEL_CHECK(static_cast<std::int64_t>(strings.size()) == tensor.size_);
+  tensor.storage_->strings = std::move(strings);
+  return tensor;
+}
+
+std::span<const std::byte> Tensor::bytes() const { return storage_ ? storage_->bytes() : std::span<const std::byte>{}; }
+
+std::span<std::byte> Tensor::mutable_bytes() {
+  if (!storage_) return {};
+  if (storage_->mapped != nullptr || storage_.use_count() > 1) {
+    auto copy = std::make_shared<Storage>();
+    const auto source = storage_->bytes();
+    copy->heap_size = source.size();
+    copy->heap.resize((source.size() + 7) / 8);
+    if (!source.empty()) std::memcpy(copy->heap.data(), source.data(), source.size());
+    copy->strings = storage_->strings;
+    storage_ = std::move(copy);
+  }
+  return {reinterpret_cast<std::byte*>(storage_->heap.data()), storage_->heap_size};
+}
+
+const std::byte* Tensor::aligned_bytes() const {
+  if (!storage_) return nullptr;
+  const auto source = storage_->bytes();
+  const auto bits = static_cast<std::size_t>(dtype_bits(dtype_));
+  const std::size_t alignment = bits >= 64 ? 8 : bits >= 8 ? bits / 8 : 1;
+  if (reinterpret_cast<std::uintptr_t>(source.data()) % alignment == 0) return source.data();
+  std::call_once(storage_->aligned_once, [&] {
+    storage_->aligned.resize((source.size() + 7) / 8);
+    std::memcpy(storage_->aligned.data(), source.data(), source.size());
+  });
+  return reinterpret_cast<const std::byte*>(storage_->aligned.data());
+}
+
+const std::vector<std::string>& Tensor::strings() const {
+  BEVEL_CHECK(dtype_ == DType::string);
+  return storage_->strings;
+}
+
+std::vector<std::string>& Tensor::mutable_strings() {
+  BEVEL_CHECK(dtype_ == DType::string);
+  static_cast<void>(mutable_bytes());  // unshares
+  return storage_->strings;
+}
+
+double Tensor::as_double(std::int64_t index) const {
+  BEVEL_CHECK(index >= 0 && index < size_);
+  const auto at = static_cast<std::size_t>(index);
+  switch (dtype_) {
+    case DType::float32: return static_cast<double>(values<float>()[at]);
+    case DType::float64: return values<double>()[at];
+    case DType::float16: return static_cast<double>(widen_float16(values<std::uint16_t>()[at]));
+    case DType::bfloat16: return static_cast<double>(widen_bfloat16(values<std::uint16_t>()[at]));
+    case DType::float8e4m3fn: case DType::float8e4m3fnuz: case DType::float8e5m2: case DType::float8e5m2fnuz:
+    case DType::float8e8m0:
+      return static_cast<double>(widen_small_float(dtype_, values<std::uint8_t>()[at]));
+    case DType::float4e2m1: {
+      const auto byte = static_cast<std::uint8_t>(bytes()[at / 2]);
+      return static_cast<double>(widen_small_float(dtype_, static_cast<std::uint8_t>(at % 2 ? byte >> 4 : byte & 15)));
+    }
+    case DType::uint64: return static_cast<double>(values<std::uint64_t>()[at]);
+    default: return static_cast<double>(as_int64(index));
+  }
+}
+
+std::int64_t Tensor::as_int64(std::int64_t index) const {
+  BEVEL_CHECK(index >= 0 && index < size_);
+  const auto at = static_cast<std::size_t>(index);
+  const auto sub_byte = [&](int bits, bool is_signed) {
+    const std::size_t per_byte = static_cast<std::size_t>(8 / bits);
+    const int raw = (static_cast<int>(bytes()[at / per_byte]) >> (static_cast<int>(at % per_byte) * bits)) & ((1 << bits) - 1);
+    return static_cast<std::int64_t>(is_signed && raw >= (1 << (bits - 1)) ? raw - (1 << bits) : raw);
+  };
+  switch (dtype_) {
+    case DType::int8: return values<std::int8_t>()[at];
+    case DType::uint8: case DType::boolean: return values<std::uint8_t>()[at];
+    case DType::int16: return values<std::int16_t>()[at];
+    case DType::uint16: return values<std::uint16_t>()[at];
+    case DType::int32: return values<std::int32_t>()[at];
+    case DType::uint32: return values<std::uint32_t>()[at];
+    case DType::int64: return values<std::int64_t>()[at];
+    case DType::uint64: return static_cast<std::int64_t>(values<std::uint64_t>()[at]);
+    case DType::int4: return sub_byte(4, true);
+    case DType::uint4: return sub_byte(4, false);
+    case DType::int2: return sub_byte(2, true);
+    case DType::uint2: return sub_byte(2, false);
+    default: BEVEL_CHECK(false && "not an integer tensor"); return 0;
+  }
+}
+
+std::vector<std::int64_t> Tensor::as_int64s() const {
+  std::vector<std::int64_t> out(static_cast<std::size_t>(size_));
+  for (std::int64_t i = 0; i < size_; ++i) out[static_cast<std::size_t>(i)] = as_int64(i);
+  return out;
+}
+
+std::vector<float> Tensor::as_floats() const {
+  if (dtype_ == DType::float32) {
+    const auto span = values<float>();
+    return {span.begin(), span.end()};
+  }
+  std::vector<float> out(static_cast<std::size_t>(size_));
+  for (std::int64_t i = 0; i < size_; ++i) out[static_cast<std::size_t>(i)] = static_cast<float>(as_double(i));
+  return out;
+}
+
+void Tensor::set_from_double(std::int64_t index, double value) {
+  BEVEL_CHECK(index >= 0 && index < size_);
+  const auto at = static_cast<std::size_t>(index);
+  switch (dtype_) {
+    case DType::float32: mutable_values<float>()[at] = static_cast<float>(value); return;
+    case DType::float64: mutable_values<double>()[at] = value; return;
+    case DType::float16: mutable_values<std::uint16_t>()[at] = narrow_float16(static_cast<float>(value)); return;
+    case DType::bfloat16: mutable_values<std::uint16_t>()[at] = narrow_bfloat16(static_cast<float>(value)); return;
+    case DType::float8e4m3fn: case DType::float8e4m3fnuz: case DType::float8e5m2: case DType::float8e5m2fnuz:
+    case DType::float8e8m0:
+      mutable_values<std::uint8_t>()[at] = narrow_small_float(dtype_, static_cast<float>(value));
+      return;
+    case DType::float4e2m1: {
+      auto& byte = reinterpret_cast<std::uint8_t&>(mutable_bytes()[at / 2]);
+      const std::uint8_t bits = narrow_small_float(dtype_, static_cast<float>(value));
+      byte = static_cast<std::uint8_t>(at % 2 ? (byte & 0x0F) | (bits << 4) : (byte & 0xF0) | bits);
+      return;
+    }
+    case DType::uint64: mutable_values<std::uint64_t>()[at] = static_cast<std::uint64_t>(value); return;
+    default: set_from_int64(index, static_cast<std::int64_t>(value)); return;
+  }
+}
+
+void Tensor::set_from_int64(std::int64_t index, std::int64_t value) {
+  BEVEL_CHECK(index >= 0 && index < size_);
+  const auto at = static_cast<std::size_t>(index);
+  const auto sub_byte = [&](int bits) {
+    const std::size_t per_byte = static_cast<std::size_t>(8 / bits);
+    const int shift = static_cast<int>(at % per_byte) * bits;
+    const int mask = ((1 << bits) - 1) << shift;
+    auto& byte = reinterpret_cast<std::uint8_t&>(mutable_bytes()[at / per_byte]);
+    byte = static_cast<std::uint8_t>((byte & ~mask) | ((static_cast<int>(value) << shift) & mask));
+  };
+  switch (dtype_) {
+    case DType::int8: mutable_values<std::int8_t>()[at] = static_cast<std::int8_t>(value); return;
+    case DType::uint8: mutable_values<std::uint8_t>()[at] = static_cast<std::uint8_t>(value); return;
+    case DType::boolean: mutable_values<std::uint8_t>()[at] = value != 0; return;
+    case DType::int16: mutable_values<std::int16_t>()[at] = static_cast<std::int16_t>(value); return;
+    case DType::uint16: mutable_values<std::uint16_t>()[at] = static_cast<std::uint16_t>(value); return;
+    case DType::int32: mutable_values<std::int32_t>()[at] = static_cast<std::int32_t>(value); return;
+    case DType::uint32: mutable_values<std::uint32_t>()[at] = static_cast<std::uint32_t>(value); return;
+    case DType::int64: mutable_values<std::int64_t>()[at] = value; return;
+    case DType::uint64: mutable_values<std::uint64_t>()[at] = static_cast<std::uint64_t>(value); return;
+    case DType::int4: case DType::uint4: sub_byte(4); return;
+    case DType::int2: case DType::uint2: sub_byte(2); return;
+    default: set_from_double(index, static_cast<double>(value)); return;
+  }
+}
+
+Tensor Tensor::reshaped(Dims dims) const {
+  const auto count = element_count(dims);
+  BEVEL_CHECK(count == size_);
+  Tensor tensor = *this;
+  tensor.dims_ = std::move(dims);
+  return tensor;
+}
+
+bool Tensor::same_bits(const Tensor& other) const {
+  if (dtype_ != other.dtype_ || dims_ != other.dims_) return false;
+  if (storage_ == other.storage_) return true;
+  if (dtype_ == DType::string) return strings() == other.strings();
+  const auto a = bytes(), b = other.bytes();
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+
+std::size_t Tensor::heap_bytes() const {
+  if (!storage_) return 0;
+  std::size_t bytes = (storage_->heap.size() + storage_->aligned.size()) * 8;
+  for (const auto& text : storage_->strings) bytes += sizeof(std::string) + text.size();
+  return bytes;
+}
+
+}  // namespace bevel
