@@ -1,0 +1,18 @@
+// Reference evaluation of a single node on given operands, outside any graph run: constant folding, inference, tests.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "lib/ops/op.h"
+
+namespace bevel::ops {
+
+// Checks operand counts against the record and presence of required inputs. Message without file and node.
+Status check_operands(const OpRecord& record, const Node& node);
+
+// Runs the family's evaluation. `inputs` has one entry per node input (absent ones empty). Fails (exit 5) for an unknown op, one
+// without evaluation, one with subgraphs, and when an output would exceed `max_bytes`.
+Outputs evaluate_node(const Node& node, std::int64_t opset, std::span<const Datum> inputs, std::uint64_t max_bytes);
+
+}  // namespace bevel::ops
