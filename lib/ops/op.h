@@ -99,6 +99,7 @@ struct OpRecord {
   // Rewrites the node from the form of `from` to that of `from + 1`; nullptr: no change of form between 7 and 23.
   Status (*upgrade)(Model& model, NodeId node, int from) = nullptr;
   LowerResult (*lower)(const LowerContext&) = nullptr;     // nullptr: no kernel
+  bool any_kind = false;                                   // inputs may be sequences or empty optionals (Identity, If)
 };
 
 // nullptr when Bevel does not know the op.
