@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace bevel {
@@ -21,6 +22,7 @@ class Progress {
   std::string label_;
   std::size_t total_;
   std::atomic<std::size_t> done_{0};
+  std::atomic<std::int64_t> last_shown_ms_{0};  // steady clock; 0: nothing on the terminal yet
   bool shown_;
 };
 

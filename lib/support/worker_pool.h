@@ -19,7 +19,8 @@ class WorkerPool {
   [[nodiscard]] unsigned threads() const;
 
   // Calls body(item, worker) for every item in [0, count), 0 <= worker < threads(), and waits for all of them.
-  // Items are handed out in increasing order. A nested call runs on the calling thread.
+  // Items are handed out in increasing order. A nested call runs on the calling thread, as the worker that it already
+  // is; calls from several threads take turns. What a body throws stops the loop and is thrown here (the lowest item's).
   void for_each(std::size_t count, const std::function<void(std::size_t item, unsigned worker)>& body);
 
  private:

@@ -1,0 +1,162 @@
+#include "lib/support/mapped_file.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bevel {
+
+namespace {
+
+// Closes a descriptor at the end of its scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int get() const { return value_; }
+  int release() { return std::exchange(value_, -1); }
+  void reset(int value) {
+    if (value_ >= 0) ::close(value_);
+    value_ = value;
+  }
+
+ private:
+  int value_;
+};
+
+// O_NONBLOCK: opening a FIFO must not wait for its writer; it does nothing to regular files.
+constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
+int open_retrying(const char* path, int flags) {
+  int descriptor = -1;
+  do {
+    descriptor = ::open(path, flags);
+  } while (descriptor < 0 && errno == EINTR);
+  return descriptor;
+}
+
+// Splits at '/', dropping empty and "." components; false where a component is "..".
+bool split_components(std::string_view path, std::vector<std::string>& components) {
+  for (std::size_t at = 0; at <= path.size();) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    const std::string_view component = path.substr(at, end - at);
+    if (component == "..") return false;
+    if (!component.empty() && component != ".") components.emplace_back(component);
+    at = end + 1;
+  }
+  return true;
+}
+
+// One openat per component with O_NOFOLLOW, for kernels before 5.6 and sandboxes that refuse openat2.
+int walk_beneath(int folder, const std::vector<std::string>& components) {
+  Descriptor at(-1);
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    const bool last = i + 1 == components.size();
+    const int flags = last ? kReadFlags | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int next = -1;
+    do {
+      next = ::openat(at.get() >= 0 ? at.get() : folder, components[i].c_str(), flags);
+    } while (next < 0 && errno == EINTR);
+    if (next < 0) {
+      // With O_DIRECTORY a link is reported as "not a directory"; say what it is.
+      struct stat info {};
+      const int error = errno;
+      const bool link = ::fstatat(at.get() >= 0 ? at.get() : folder, components[i].c_str(), &info,
+                                  AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode);
+      errno = link ? ELOOP : error;
+      return -1;
+    }
+    at.reset(next);
+  }
+  return at.release();
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {
+  const std::string name = printable(path.string());
+  if (path.empty()) return fail_input("the file name is empty; expected the path of a file");
+  const Descriptor descriptor(open_retrying(path.c_str(), kReadFlags));
+  if (descriptor.get() < 0) return fail_input("{}: cannot be opened: {}", name, std::strerror(errno));
+  return map_descriptor(descriptor.get(), name);
+}
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::map_descriptor(int descriptor, const std::string& name) {
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0) return fail_input("{}: cannot be read: {}", name, std::strerror(errno));
+  if (S_ISDIR(info.st_mode)) return fail_input("{}: is a directory; expected a file", name);
+  if (!S_ISREG(info.st_mode)) return fail_input("{}: is a device or a pipe; expected a regular file", name);
+  if (info.st_size < 0 || static_cast<std::uint64_t>(info.st_size) > std::numeric_limits<std::size_t>::max())
+    return fail_input("{}: is too large to be mapped", name);
+  const auto size = static_cast<std::size_t>(info.st_size);
+  const std::byte* data = nullptr;
+  if (size > 0) {
+    void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (address == MAP_FAILED) return fail_input("{}: cannot be mapped: {}", name, std::strerror(errno));
+    data = static_cast<const std::byte*>(address);
+  }
+  return std::shared_ptr<const MappedFile>(new MappedFile(data, size));
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+Result<int> open_beneath(const std::filesystem::path& folder, const std::string& relative) {
+  const std::string shown = printable(relative);
+  if (relative.empty()) return fail_input("the file name is empty; expected a path relative to its folder");
+  if (relative.find('\0') != std::string::npos) return fail_input("'{}': a file name cannot hold a zero byte", shown);
+  if (relative.front() == '/')
+    return fail_input("'{}' is an absolute path; expected one relative to the folder '{}' and beneath it", shown,
+                      printable(folder.string()));
+  std::vector<std::string> components;
+  if (!split_components(relative, components))
+    return fail_input("'{}' has a '..'; expected a path that stays beneath the folder '{}'", shown,
+                      printable(folder.string()));
+  if (components.empty()) return fail_input("'{}' names no file; expected a path relative to its folder", shown);
+
+  const std::filesystem::path base = folder.empty() ? std::filesystem::path(".") : folder;
+  const Descriptor root(open_retrying(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (root.get() < 0)
+    return fail_input("folder '{}' cannot be opened: {}", printable(base.string()), std::strerror(errno));
+
+  struct open_how how {};
+  how.flags = static_cast<std::uint64_t>(kReadFlags);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  long opened = -1;
+  do {
+    opened = ::syscall(SYS_openat2, root.get(), relative.c_str(), &how, sizeof(how));
+  } while (opened < 0 && (errno == EINTR || errno == EAGAIN));
+  if (opened < 0 && (errno == ENOSYS || errno == EPERM || errno == E2BIG || errno == EINVAL))
+    opened = walk_beneath(root.get(), components);
+  Descriptor descriptor(static_cast<int>(opened));
+  if (descriptor.get() < 0) {
+    if (errno == ELOOP)
+      return fail_input("'{}' goes through a symbolic link; expected a plain file beneath the folder '{}'", shown,
+                        printable(base.string()));
+    return fail_input("'{}' in the folder '{}' cannot be opened: {}", shown, printable(base.string()),
+                      std::strerror(errno));
+  }
+  struct stat info {};
+  if (::fstat(descriptor.get(), &info) != 0)
+    return fail_input("'{}': cannot be read: {}", shown, std::strerror(errno));
+  if (!S_ISREG(info.st_mode)) return fail_input("'{}' is not a regular file", shown);
+  return descriptor.release();
+}
+
+}  // namespace bevel
