@@ -66,9 +66,14 @@ struct PackedConstant {
 };
 
 struct StepOperand {
-  enum class Kind : std::uint8_t { input, output, constant };
+  // An input that is a constant of the graph may be read as it stands: row-major, 8-bit values in the device domain.
+  enum class Kind : std::uint8_t { input, output, constant, temporary };
   Kind kind = Kind::input;
-  int index = 0;  // into the context's inputs / outputs, or the group's constants
+  int index = 0;  // into the context's inputs / outputs, or the group's constants / temporaries
+  static StepOperand input(int i) { return {Kind::input, i}; }
+  static StepOperand output(int i) { return {Kind::output, i}; }
+  static StepOperand constant(int i) { return {Kind::constant, i}; }
+  static StepOperand temporary(int i) { return {Kind::temporary, i}; }
 };
 
 struct LoweredStep {
@@ -80,12 +85,25 @@ struct LoweredStep {
   std::uint64_t scratch_bytes = 0;
   std::uint64_t macs = 0;             // multiply-accumulates, else elementary operations, for the cost model
   bool in_place = false;              // writes[0] may share memory with reads[0] (same bytes, element by element)
+  bool in_place_second = false;       // the same with reads[1]
+};
+
+// A buffer between the steps of one group.
+struct Temporary {
+  DType dtype = DType::undefined;
+  Dims dims;
 };
 
 struct LoweredGroup {
   std::vector<LoweredStep> steps;  // none: the output is the input's bytes (Reshape, Identity, transpose in any order)
   std::vector<PackedConstant> constants;
+  std::vector<Temporary> temporaries;
 };
+
+// The memory order in which output 0 of a node is byte for byte its input 0, when there is one: Reshape and its like where the
+// order permits, Transpose as relabelled axes, Identity. The node's other operands must be constant. nullopt: a step is needed.
+std::optional<MemoryOrder> view_order(const Node& node, const Dims& input, const MemoryOrder& input_order,
+                                      const Dims& output);
 
 // A parameter struct of bevel_kernels.h as words.
 template <typename Params>

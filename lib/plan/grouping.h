@@ -24,13 +24,16 @@ struct Group {
   std::vector<GroupEdge> outputs;  // one per output of the anchor
   std::optional<ops::Interval> clamp;  // folded activation
   ops::Facts facts;
+  bool integer = false;            // quantized at its borders: runs an integer kernel
+  std::string reason;              // why not, for an anchor that computes
 };
 
 struct Grouping {
   std::vector<Group> groups;  // execution order; DequantizeLinear / QuantizeLinear that no group folds are groups of their own
 };
 
-// Needs inferred types. The model's top graph.
+// Needs inferred types. The model's top graph. A candidate for an integer group is lowered on trial (unknown dimensions as 1);
+// when it has no kernel, its members become groups of their own and the anchor's group keeps the reason.
 Grouping group_graph(const Model& model);
 
 // The concrete quantization that a DequantizeLinear / QuantizeLinear node states, when scale and zero point are constants.
