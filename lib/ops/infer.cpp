@@ -1,0 +1,454 @@
+// Type inference over a whole model: walks nodes in execution order, asks each family, and carries what is known of integer
+// values (shape arithmetic) along, in subgraphs too. Small constant expressions are evaluated on the way, so that Reshape
+// and its kin see the shape that a chain of Shape, Gather, Concat computes.
+#include <algorithm>
+#include <map>
+
+#include "lib/ops/evaluate.h"
+#include "lib/ops/family.h"
+
+namespace bevel::ops {
+namespace {
+
+// Constants that are followed: shapes, axes, pads, scales. Larger tensors are data, not shape arithmetic.
+constexpr std::int64_t kMaxFoldedElements = 4096;
+constexpr std::uint64_t kMaxFoldedBytes = 64 * 1024;
+constexpr std::uint64_t kMaxConstantNodeBytes = 1u << 28;
+constexpr int kMaxDepth = 64;
+
+Result<Type> unify_types(const Type& declared, const Type& inferred) {
+  if (inferred.kind == Type::Kind::unknown) return declared;
+  if (declared.kind == Type::Kind::unknown) return inferred;
+  if (declared.kind == Type::Kind::opaque || inferred.kind == Type::Kind::opaque) return declared;
+  if (declared.kind != inferred.kind) return fail_input("the kinds differ");
+  Type result = declared;
+  if (declared.kind != Type::Kind::tensor) {
+    if (!declared.element) {
+      result.element = inferred.element;
+    } else if (inferred.element) {
+      BEVEL_TRY(Type element, unify_types(*declared.element, *inferred.element));
+      result.element = std::make_shared<const Type>(std::move(element));
+    }
+    return result;
+  }
+  if (declared.dtype == DType::undefined) {
+    result.dtype = inferred.dtype;
+  } else if (inferred.dtype != DType::undefined && inferred.dtype != declared.dtype) {
+    return fail_input("the element types differ");
+  }
+  BEVEL_TRY(Shape shape, unify_shapes(declared.shape, inferred.shape));
+  if (declared.shape.has_rank && inferred.shape.has_rank) {
+    for (std::size_t i = 0; i < shape.rank(); ++i) shape.dims[i].denotation = declared.shape.dims[i].denotation;
+  }
+  result.shape = std::move(shape);
+  return result;
+}
+
+// What is known of a value beside its type.
+struct Knowledge {
+  std::optional<Tensor> constant;   // computed; initializers stay in the graph
+  std::optional<PartialInts> ints;  // integers known in part
+};
+
+std::optional<PartialInts> ints_of(const Tensor& tensor) {
+  if (!is_integer(tensor.dtype()) || tensor.rank() > 1 || tensor.size() > kMaxFoldedElements) return std::nullopt;
+  PartialInts ints(static_cast<std::size_t>(tensor.size()));
+  for (std::size_t i = 0; i < ints.size(); ++i) {
+    const std::int64_t value = tensor.as_int64(static_cast<std::int64_t>(i));
+    if (value >= 0) ints[i] = Dim(value);
+  }
+  return ints;
+}
+
+// Subgraphs of a node in attribute order, each with the index of its first capture among the node's captures.
+struct SubgraphSlot {
+  std::size_t attribute = 0;
+  std::size_t element = 0;  // in a list of graphs
+  const Graph* graph = nullptr;
+  std::size_t first_capture = 0;
+};
+std::vector<SubgraphSlot> subgraphs_of(const Node& node) {
+  std::vector<SubgraphSlot> slots;
+  std::size_t capture = 0;
+  const auto add = [&](std::size_t attribute, std::size_t element, const GraphPtr& graph) {
+    if (!graph) return;
+    slots.push_back({attribute, element, graph.get(), capture});
+    capture += graph->captures().size();
+  };
+  for (std::size_t a = 0; a < node.attributes.size(); ++a) {
+    if (const auto* one = std::get_if<GraphPtr>(&node.attributes[a].value)) add(a, 0, *one);
+    if (const auto* list = std::get_if<std::vector<GraphPtr>>(&node.attributes[a].value)) {
+      for (std::size_t e = 0; e < list->size(); ++e) add(a, e, (*list)[e]);
+    }
+  }
+  return slots;
+}
+
+class GraphInference {
+ public:
+  GraphInference(const Model& model, Graph& graph, int depth) : model_(model), graph_(graph), depth_(depth) {
+    known_.resize(graph.value_capacity());
+  }
+  Status run();
+  Knowledge& knowledge(ValueId id) { return known_[id.index]; }
+  const Graph& graph() const { return graph_; }
+
+  const Tensor* constant(ValueId id) const {
+    if (!id.valid()) return nullptr;
+    if (const Tensor* tensor = graph_.constant(id)) return tensor;
+    const auto& computed = known_[id.index].constant;
+    return computed ? &*computed : nullptr;
+  }
+  std::optional<PartialInts> ints(ValueId id) const {
+    if (!id.valid()) return std::nullopt;
+    if (const Tensor* tensor = constant(id)) return ints_of(*tensor);
+    return known_[id.index].ints;
+  }
+  // Types of the subgraph's outputs; the inferred subgraph goes to `result`.
+  Result<std::vector<Type>> infer_subgraph(const Node& node, const SubgraphSlot& slot, std::span<const Type> inputs,
+                                           GraphPtr* result);
+
+ private:
+  Status visit(NodeId id);
+  Status merge_type(ValueId id, Type inferred);
+  void fold(NodeId id, const OpRecord& record);
+
+  const Model& model_;
+  Graph& graph_;
+  int depth_;
+  std::vector<Knowledge> known_;
+};
+
+class NodeInference final : public InferContext {
+ public:
+  NodeInference(GraphInference& engine, const Node& node, std::int64_t opset)
+      : engine_(engine), node_(node), opset_(opset), types(node.outputs.size()), ints(node.outputs.size()) {}
+  const Node& node() const override { return node_; }
+  std::int64_t opset() const override { return opset_; }
+  std::size_t input_count() const override { return node_.inputs.size(); }
+  bool has_input(std::size_t i) const override { return i < node_.inputs.size() && node_.inputs[i].valid(); }
+  const Type& input_type(std::size_t i) const override {
+    static const Type unknown;
+    return has_input(i) ? engine_.graph().value(node_.inputs[i]).type : unknown;
+  }
+  const Tensor* input_constant(std::size_t i) const override {
+    return has_input(i) ? engine_.constant(node_.inputs[i]) : nullptr;
+  }
+  std::optional<PartialInts> input_ints(std::size_t i) const override {
+    return has_input(i) ? engine_.ints(node_.inputs[i]) : std::nullopt;
+  }
+  void set_output(std::size_t i, Type type) override {
+    if (i < types.size()) types[i] = std::move(type);
+  }
+  void set_output_ints(std::size_t i, PartialInts values) override {
+    if (i < ints.size()) ints[i] = std::move(values);
+  }
+  Result<std::vector<Type>> infer_subgraph(const Graph& subgraph, std::span<const Type> inputs) override {
+    const auto slots = subgraphs_of(node_);
+    for (std::size_t s = 0; s < slots.size(); ++s) {
+      if (slots[s].graph == &subgraph) return engine_.infer_subgraph(node_, slots[s], inputs, &subgraphs[s]);
+    }
+    BEVEL_CHECK(false);
+    return std::vector<Type>{};
+  }
+
+ private:
+  GraphInference& engine_;
+  const Node& node_;
+  std::int64_t opset_;
+
+ public:
+  std::vector<Type> types;
+  std::vector<std::optional<PartialInts>> ints;
+  std::map<std::size_t, GraphPtr> subgraphs;  // by slot
+};
+
+Status GraphInference::run() {
+  if (depth_ > kMaxDepth) return fail_input("subgraphs are nested more than {} deep", kMaxDepth);
+  for (const ValueId id : graph_.value_ids()) {
+    if (const auto& constant = graph_.value(id).constant) {
+      const Type type = Type::tensor(constant->dtype(), constant->dims());
+      auto merged = unify_types(graph_.value(id).type, type);
+      // A default of an overridable input need not have the input's symbolic extents, but rank and dtype must agree.
+      if (!merged) {
+        return fail_input("value '{}' is declared as {}, but its initializer is {}", printable(graph_.value(id).name),
+                          bevel::to_string(graph_.value(id).type), bevel::to_string(type));
+      }
+      if (!graph_.value(id).is_input) graph_.set_type(id, std::move(*merged));
+    }
+  }
+  for (const NodeId id : graph_.node_order()) {
+    if (auto status = visit(id); !status) {
+      const Node& node = graph_.node(id);
+      return located(fmt::format("node '{}' ({})", printable(node.name), printable(node.op_type)), status.error());
+    }
+  }
+  return {};
+}
+
+Status GraphInference::merge_type(ValueId id, Type inferred) {
+  const Value& value = graph_.value(id);
+  auto merged = unify_types(value.type, inferred);
+  if (!merged) {
+    return fail_input("output '{}' is declared as {}, but the operator gives {} ({})", printable(value.name),
+                      bevel::to_string(value.type), bevel::to_string(inferred), merged.error().message);
+  }
+  if (!(*merged == value.type)) graph_.set_type(id, std::move(*merged));
+  return {};
+}
+
+Status GraphInference::visit(NodeId id) {
+  const Node& node = graph_.node(id);
+  const std::int64_t opset = model_.opset(node.domain);
+  const bool readable = !node.domain.empty() || (opset >= kBaseOpset && opset <= kNewestOpset);
+  const OpRecord* record = readable ? find_op(node) : nullptr;
+  NodeInference context(*this, node, opset);
+  if (record != nullptr && opset >= record->since) {
+    BEVEL_TRY_STATUS(check_operands(*record, node));
+    if (record->infer != nullptr) BEVEL_TRY_STATUS(record->infer(context));
+  } else {
+    record = nullptr;
+  }
+  const auto slots = subgraphs_of(node);
+  for (std::size_t s = 0; s < slots.size(); ++s) {
+    GraphPtr& inferred = context.subgraphs[s];
+    if (!inferred) {
+      auto types = infer_subgraph(node, slots[s], {}, &inferred);
+      if (!types) return Failure(std::move(types).error());
+    }
+  }
+  for (std::size_t s = 0; s < slots.size(); ++s) {
+    Attribute& attribute = graph_.mutable_node(id).attributes[slots[s].attribute];
+    if (auto* one = std::get_if<GraphPtr>(&attribute.value)) *one = context.subgraphs[s];
+    if (auto* list = std::get_if<std::vector<GraphPtr>>(&attribute.value)) {
+      (*list)[slots[s].element] = context.subgraphs[s];
+    }
+  }
+  for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+    const ValueId output = node.outputs[i];
+    if (!output.valid()) continue;
+    BEVEL_TRY_STATUS(merge_type(output, std::move(context.types[i])));
+    if (!context.ints[i] || context.ints[i]->size() > static_cast<std::size_t>(kMaxFoldedElements)) continue;
+    const PartialInts& ints = *context.ints[i];
+    const Type& type = graph_.value(output).type;
+    const bool all_known = std::all_of(ints.begin(), ints.end(), [](const Dim& d) { return d.known(); });
+    const bool scalar = type.is_tensor() && type.shape.has_rank && type.shape.rank() == 0;
+    if (all_known && type.is_tensor() && is_integer(type.dtype) && (!scalar || ints.size() == 1)) {
+      Tensor tensor = Tensor::zeros(type.dtype, scalar ? Dims{} : Dims{static_cast<std::int64_t>(ints.size())});
+      for (std::size_t k = 0; k < ints.size(); ++k) tensor.set_from_int64(static_cast<std::int64_t>(k), ints[k].value);
+      known_[output.index].constant = std::move(tensor);
+    } else {
+      known_[output.index].ints = ints;
+    }
+  }
+  if (record != nullptr) fold(id, *record);
+  return {};
+}
+
+// Evaluates a node whose operands are all known and small. A failure is not reported here: whoever runs the node will.
+void GraphInference::fold(NodeId id, const OpRecord& record) {
+  const Node& node = graph_.node(id);
+  if (record.evaluate == nullptr || !node.captures.empty() || node.outputs.empty()) return;
+  if (node.outputs[0].valid() && known_[node.outputs[0].index].constant) return;
+  std::vector<Datum> inputs;
+  std::int64_t elements = 0;
+  for (const ValueId input : node.inputs) {
+    const Tensor* tensor = constant(input);
+    if (tensor == nullptr && input.valid()) return;
+    if (tensor != nullptr && tensor->size() > kMaxFoldedElements) return;
+    inputs.emplace_back(tensor != nullptr ? Datum(*tensor) : Datum());
+    elements += tensor != nullptr ? tensor->size() : 0;
+  }
+  if (elements > kMaxFoldedElements) return;
+  for (const ValueId output : node.outputs) {
+    if (!output.valid() || node.inputs.empty()) continue;
+    const Type& type = graph_.value(output).type;
+    const auto dims = type.is_tensor() ? type.shape.known_dims() : std::nullopt;
+    const auto count = dims ? element_count(*dims) : std::optional<std::int64_t>(0);
+    if (!count || *count > kMaxFoldedElements) return;
+  }
+  if (!facts_of(model_, graph_, id).value.pure) return;
+  auto results = evaluate_node(node, model_.opset(node.domain), inputs,
+                               node.inputs.empty() ? kMaxConstantNodeBytes : kMaxFoldedBytes);
+  if (!results) return;
+  for (std::size_t i = 0; i < node.outputs.size() && i < results->size(); ++i) {
+    const Tensor* tensor = (*results)[i].tensor();
+    if (tensor == nullptr || !node.outputs[i].valid()) continue;
+    if (!merge_type(node.outputs[i], Type::tensor(tensor->dtype(), tensor->dims()))) continue;
+    known_[node.outputs[i].index].constant = *tensor;
+  }
+}
+
+Result<std::vector<Type>> GraphInference::infer_subgraph(const Node& node, const SubgraphSlot& slot,
+                                                         std::span<const Type> inputs, GraphPtr* result) {
+  auto inner = std::make_shared<Graph>(*slot.graph);
+  if (inputs.size() > inner->inputs().size()) {
+    return fail_input("the subgraph '{}' has {} inputs, but is given {}", printable(inner->name),
+                      inner->inputs().size(), inputs.size());
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const ValueId input = inner->inputs()[i];
+    auto merged = unify_types(inner->value(input).type, inputs[i]);
+    if (!merged) {
+      return fail_input("the subgraph's input '{}' is declared as {}, but is given {}",
+                        printable(inner->value(input).name), bevel::to_string(inner->value(input).type),
+                        bevel::to_string(inputs[i]));
+    }
+    inner->set_type(input, std::move(*merged));
+  }
+  GraphInference engine(model_, *inner, depth_ + 1);
+  for (std::size_t c = 0; c < inner->captures().size(); ++c) {
+    if (slot.first_capture + c >= node.captures.size()) break;  // the verifier reports it
+    const ValueId outer = node.captures[slot.first_capture + c];
+    const ValueId capture = inner->captures()[c];
+    if (!outer.valid()) continue;
+    auto merged = unify_types(inner->value(capture).type, graph_.value(outer).type);
+    if (merged) inner->set_type(capture, std::move(*merged));
+    if (const Tensor* tensor = constant(outer)) engine.knowledge(capture).constant = *tensor;
+    engine.knowledge(capture).ints = ints(outer);
+  }
+  BEVEL_TRY_STATUS(engine.run());
+  std::vector<Type> types;
+  for (const ValueId output : inner->outputs()) types.push_back(inner->value(output).type);
+  *result = std::move(inner);
+  return types;
+}
+
+class GraphFacts final : public FactsContext {
+ public:
+  GraphFacts(const Graph& graph, const Node& node, std::int64_t opset) : graph_(graph), node_(node), opset_(opset) {}
+  const Node& node() const override { return node_; }
+  std::int64_t opset() const override { return opset_; }
+  bool has_input(std::size_t i) const override { return i < node_.inputs.size() && node_.inputs[i].valid(); }
+  const Type& input_type(std::size_t i) const override { return has_input(i) ? graph_.value(node_.inputs[i]).type : unknown(); }
+  const Tensor* input_constant(std::size_t i) const override {
+    if (!has_input(i)) return nullptr;
+    if (const Tensor* tensor = graph_.constant(node_.inputs[i])) return tensor;
+    const NodeId producer = graph_.value(node_.inputs[i]).producer;
+    if (!producer.valid() || graph_.node(producer).op_type != "Constant") return nullptr;
+    return attr_tensor(graph_.node(producer), "value");
+  }
+  const Type& output_type(std::size_t i) const override {
+    return i < node_.outputs.size() && node_.outputs[i].valid() ? graph_.value(node_.outputs[i]).type : unknown();
+  }
+
+ private:
+  static const Type& unknown() {
+    static const Type type;
+    return type;
+  }
+  const Graph& graph_;
+  const Node& node_;
+  std::int64_t opset_;
+};
+
+void bind_symbol(Type& type, const std::string& symbol, std::int64_t value) {
+  for (Dim& dim : type.shape.dims) {
+    if (dim.named() && dim.symbol == symbol) {
+      dim.value = value;
+      dim.symbol.clear();
+    }
+  }
+  if (type.element) {
+    Type element = *type.element;
+    bind_symbol(element, symbol, value);
+    type.element = std::make_shared<const Type>(std::move(element));
+  }
+}
+
+bool mentions(const Type& type, const std::string& symbol) {
+  if (type.element && mentions(*type.element, symbol)) return true;
+  return std::any_of(type.shape.dims.begin(), type.shape.dims.end(),
+                     [&](const Dim& dim) { return dim.named() && dim.symbol == symbol; });
+}
+
+// Returns how many values mentioned the symbol.
+std::size_t bind_in_graph(Graph& graph, const std::string& symbol, std::int64_t value, int depth) {
+  std::size_t bound = 0;
+  for (const ValueId id : graph.value_ids()) {
+    if (!mentions(graph.value(id).type, symbol)) continue;
+    Type type = graph.value(id).type;
+    bind_symbol(type, symbol, value);
+    graph.set_type(id, std::move(type));
+    ++bound;
+  }
+  if (depth >= kMaxDepth) return bound;
+  const auto bind_inner = [&](const GraphPtr& inner) -> GraphPtr {
+    if (!inner) return inner;
+    auto copy = std::make_shared<Graph>(*inner);
+    bound += bind_in_graph(*copy, symbol, value, depth + 1);
+    return copy;
+  };
+  for (const NodeId id : graph.node_order()) {
+    if (subgraphs_of(graph.node(id)).empty()) continue;
+    for (Attribute& attribute : graph.mutable_node(id).attributes) {
+      if (auto* one = std::get_if<GraphPtr>(&attribute.value)) *one = bind_inner(*one);
+      if (auto* list = std::get_if<std::vector<GraphPtr>>(&attribute.value)) {
+        for (GraphPtr& inner : *list) inner = bind_inner(inner);
+      }
+    }
+  }
+  return bound;
+}
+
+}  // namespace
+
+Facts facts_of(const Model& model, const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const OpRecord* record = find_op(node);
+  if (record == nullptr || record->facts == nullptr || !check_operands(*record, node)) return {};
+  return record->facts(GraphFacts(graph, node, model.opset(node.domain)));
+}
+
+Status infer_types(Model& model) {
+  auto status = GraphInference(model, model.graph, 0).run();
+  if (!status && !model.source.empty()) return located(printable(model.source), status.error());
+  return status;
+}
+
+Status bind_shapes(Model& model, std::span<const ShapeBinding> bindings) {
+  Graph& graph = model.graph;
+  for (const ShapeBinding& binding : bindings) {
+    for (const std::int64_t extent : binding.dims) {
+      if (extent < 0) {
+        return fail(ExitCode::usage, "shape of '{}': {} is not an extent", printable(binding.name), extent);
+      }
+    }
+    const ValueId input = graph.find_value(binding.name);
+    if (!input.valid() || !graph.value(input).is_input) {
+      if (binding.dims.size() != 1) {
+        return fail(ExitCode::usage, "shape of '{}': the model has no input of this name, and a symbol takes one extent, not {}",
+                    printable(binding.name), binding.dims.size());
+      }
+      if (bind_in_graph(graph, binding.name, binding.dims[0], 0) == 0) {
+        return fail(ExitCode::usage, "shape of '{}': the model has neither an input nor a symbolic dimension of this name",
+                    printable(binding.name));
+      }
+      continue;
+    }
+    const Type declared = graph.value(input).type;
+    const Shape wanted = Shape::of(binding.dims);
+    if (declared.kind != Type::Kind::tensor && declared.kind != Type::Kind::unknown) {
+      return fail(ExitCode::usage, "shape of '{}': this input is not a tensor", printable(binding.name));
+    }
+    if (auto merged = unify_shapes(declared.shape, wanted); !merged) {
+      return fail(ExitCode::usage, "shape of '{}': the model declares {}, which {} contradicts ({})",
+                  printable(binding.name), bevel::to_string(declared), to_string(binding.dims), merged.error().message);
+    }
+    for (std::size_t i = 0; i < declared.shape.dims.size(); ++i) {
+      const Dim now = graph.value(input).type.shape.dims[i];  // an earlier axis may have bound the same symbol
+      if (now.known() && now.value != binding.dims[i]) {
+        return fail(ExitCode::usage, "shape of '{}': axis {} is both {} and {}", printable(binding.name), i, now.value,
+                    binding.dims[i]);
+      }
+      if (now.named()) bind_in_graph(graph, now.symbol, binding.dims[i], 0);
+    }
+    Type type = graph.value(input).type;
+    type.kind = Type::Kind::tensor;
+    type.shape = wanted;
+    graph.set_type(input, std::move(type));
+  }
+  return {};
+}
+
+}  // namespace bevel::ops
