@@ -1,0 +1,335 @@
+// The evaluator: a schedule of steps over a frame of held values. A step is a node, run by its family's reference
+// evaluation, or a group of the plan's grouping, run by the runtime's kernels where it lowers and by reference otherwise.
+#include "lib/eval/evaluator.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <new>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "lib/eval/held_value.h"
+#include "lib/eval/schedule.h"
+#include "lib/ops/op.h"
+#include "lib/plan/grouping.h"
+
+namespace bevel::eval {
+namespace {
+
+const Datum kAbsent;
+
+std::string node_place(const Node& node) {
+  return fmt::format("node '{}' ({})", printable(node.name), printable(node.op_type));
+}
+
+std::uint64_t default_memory_cap() {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || page <= 0) return std::uint64_t{4} << 30;
+  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) / 5 * 4;
+}
+
+template <typename Visit>
+void for_each_subgraph(const Node& node, Visit visit) {
+  for (const Attribute& attribute : node.attributes) {
+    if (const auto* graph = std::get_if<GraphPtr>(&attribute.value)) visit(**graph);
+    if (const auto* graphs = std::get_if<std::vector<GraphPtr>>(&attribute.value)) {
+      for (const GraphPtr& graph : *graphs) visit(*graph);
+    }
+  }
+}
+
+std::optional<std::string> why_not(const Node& node) {
+  const ops::OpRecord* record = ops::find_op(node);
+  if (!record || !record->evaluate) {
+    const std::string domain = node.domain.empty() ? "" : fmt::format(" of domain '{}'", printable(node.domain));
+    return fmt::format("{}: cannot be evaluated: {} the operator '{}'{}", node_place(node),
+                       record ? "there is no reference evaluation of" : "Bevel does not know", printable(node.op_type),
+                       domain);
+  }
+  const auto inputs = static_cast<int>(node.inputs.size()), outputs = static_cast<int>(node.outputs.size());
+  if (inputs < record->min_inputs || (record->max_inputs >= 0 && inputs > record->max_inputs)) {
+    return fmt::format("{}: has {} inputs; the operator takes {} to {}", node_place(node), inputs, record->min_inputs,
+                       record->max_inputs < 0 ? "any number" : std::to_string(record->max_inputs));
+  }
+  for (int i = 0; i < record->min_inputs; ++i) {
+    if (!node.inputs[static_cast<std::size_t>(i)].valid()) {
+      return fmt::format("{}: input {} is absent, but the operator requires it", node_place(node), i);
+    }
+  }
+  if (record->max_outputs >= 0 && outputs > record->max_outputs) {
+    return fmt::format("{}: has {} outputs; the operator gives at most {}", node_place(node), outputs,
+                       record->max_outputs);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> first_obstacle(const Graph& graph) {
+  for (NodeId id : graph.node_order()) {
+    const Node& node = graph.node(id);
+    if (auto reason = why_not(node)) return reason;
+    std::optional<std::string> inner;
+    for_each_subgraph(node, [&](const Graph& subgraph) {
+      if (!inner) inner = first_obstacle(subgraph);
+    });
+    if (inner) return fmt::format("in {}: {}", node_place(node), *inner);
+  }
+  return std::nullopt;
+}
+
+std::string opset_obstacle(const Model& model) {
+  return fmt::format("the model uses opset {}; Bevel evaluates opsets {} to {}", model.opset(), ops::kOldestOpset,
+                     ops::kNewestOpset);
+}
+
+// Bytes that all runs of one evaluator hold at present, against its cap.
+class MemoryMeter {
+ public:
+  explicit MemoryMeter(std::uint64_t cap) : cap_(cap) {}
+  [[nodiscard]] Status admit(std::uint64_t bytes) const {
+    const std::uint64_t live = live_.load(std::memory_order_relaxed);
+    if (live > cap_ || bytes > cap_ - live) {
+      return fail_input("an output of {} bytes does not fit: {} bytes of tensors are alive, and the memory cap is {} bytes",
+                        bytes, live, cap_);
+    }
+    return {};
+  }
+  void add(std::uint64_t bytes) { live_.fetch_add(bytes, std::memory_order_relaxed); }
+  void remove(std::uint64_t bytes) { live_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+ private:
+  std::uint64_t cap_;
+  std::atomic<std::uint64_t> live_{0};
+};
+
+// The values of one graph during one run.
+class Frame {
+ public:
+  Frame(const Graph& graph, const Schedule& schedule, MemoryMeter& meter)
+      : graph_(graph), schedule_(schedule), meter_(meter), held_(graph.value_capacity()), bytes_(graph.value_capacity()) {}
+  ~Frame() { meter_.remove(total_); }
+  Frame(const Frame&) = delete;
+  Frame& operator=(const Frame&) = delete;
+
+  [[nodiscard]] const Graph& graph() const { return graph_; }
+  [[nodiscard]] bool holds(ValueId id) const { return held_[id.index].datum.present(); }
+  void store(ValueId id, HeldValue value) {
+    // Noted at this time: a shared tensor may grow later by an aligned copy of its mapped bytes.
+    const std::uint64_t bytes = value.heap_bytes();
+    meter_.add(bytes);
+    meter_.remove(bytes_[id.index]);
+    total_ += bytes - bytes_[id.index];
+    bytes_[id.index] = bytes;
+    held_[id.index] = std::move(value);
+  }
+  void release(ValueId id) { store(id, {}); }
+  // As it lies in memory; kernels take it so.
+  [[nodiscard]] HeldValue held(ValueId id) const {
+    if (!id.valid()) return {};
+    const HeldValue& value = held_[id.index];
+    return value.datum.present() ? value : HeldValue(schedule_.constants[id.index]);
+  }
+  // Logical order; converts in place on the first request.
+  const Datum& datum(ValueId id) {
+    if (!id.valid()) return kAbsent;
+    HeldValue& value = held_[id.index];
+    if (!value.datum.present()) return schedule_.constants[id.index];
+    if (value.order) store(id, HeldValue(value.logical()));
+    return value.datum;
+  }
+
+ private:
+  const Graph& graph_;
+  const Schedule& schedule_;
+  MemoryMeter& meter_;
+  std::vector<HeldValue> held_;
+  std::vector<std::uint64_t> bytes_;  // of each held value when it was stored
+  std::uint64_t total_ = 0;
+};
+
+class ReferenceEvaluator;
+
+class NodeContext final : public ops::EvalContext {
+ public:
+  NodeContext(const ReferenceEvaluator& evaluator, Frame& frame, const Node& node, MemoryMeter& meter)
+      : evaluator_(evaluator), frame_(frame), node_(node), meter_(meter) {
+    for (ValueId id : node.inputs) inputs_.push_back(&frame.datum(id));
+  }
+  const Node& node() const override { return node_; }
+  std::int64_t opset() const override;
+  std::size_t input_count() const override { return inputs_.size(); }
+  bool has_input(std::size_t i) const override { return i < inputs_.size() && inputs_[i]->present(); }
+  const Datum& input(std::size_t i) const override { return i < inputs_.size() ? *inputs_[i] : kAbsent; }
+  const Tensor& tensor(std::size_t i) const override {
+    BEVEL_CHECK(i < inputs_.size() && inputs_[i]->tensor());
+    return *inputs_[i]->tensor();
+  }
+  Status reserve(DType dtype, std::span<const std::int64_t> dims) const override {
+    const std::optional<std::int64_t> count = element_count(dims);
+    std::optional<std::size_t> bytes;
+    if (count) bytes = dtype == DType::string ? packed_bytes(DType::complex128, *count) : packed_bytes(dtype, *count);
+    if (!bytes) return fail_input("an output has a negative dimension, or more elements than 2^63 bytes can hold");
+    return meter_.admit(*bytes);
+  }
+  Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::size_t first_capture,
+                                          std::span<const Datum> inputs) const override;
+
+ private:
+  const ReferenceEvaluator& evaluator_;
+  Frame& frame_;
+  const Node& node_;
+  MemoryMeter& meter_;
+  std::vector<const Datum*> inputs_;
+};
+
+class ReferenceEvaluator final : public Evaluator {
+ public:
+  ReferenceEvaluator(Model model, std::uint64_t memory_cap) : model_(std::move(model)), meter_(memory_cap) {
+    opset_ = model_.opset();
+    schedule_all(model_.graph);
+  }
+
+  Result<std::vector<Datum>> run(std::span<const Datum> inputs, const Tap* tap) const override {
+    const Schedule& schedule = schedules_.at(&model_.graph);
+    BEVEL_TRY_STATUS(check_inputs(schedule, inputs));
+    try {
+      return run_graph(model_.graph, schedule, inputs, {}, tap);
+    } catch (const std::bad_alloc&) {
+      return fail_input("the machine has no memory left for the model's tensors");
+    }
+  }
+
+  void set_tapped(std::vector<std::string> names) override { tapped_ = {names.begin(), names.end()}; }
+  const Model& model() const override { return model_; }
+  std::int64_t opset() const { return opset_; }
+
+  Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::span<const Datum> inputs,
+                                          std::span<const Datum> captures) const {
+    const auto found = schedules_.find(&subgraph);
+    BEVEL_CHECK(found != schedules_.end());
+    if (inputs.size() != found->second.fed_inputs.size() || captures.size() != subgraph.captures().size()) {
+      return fail_input("subgraph '{}' takes {} inputs and {} captured values, but was given {} and {}",
+                        printable(subgraph.name), found->second.fed_inputs.size(), subgraph.captures().size(),
+                        inputs.size(), captures.size());
+    }
+    return run_graph(subgraph, found->second, inputs, captures, nullptr);
+  }
+
+ private:
+  void schedule_all(const Graph& graph) {
+    schedules_.emplace(&graph, schedule_nodes(graph));
+    for (NodeId id : graph.node_order()) {
+      for_each_subgraph(graph.node(id), [this](const Graph& subgraph) { schedule_all(subgraph); });
+    }
+  }
+
+  Status check_inputs(const Schedule& schedule, std::span<const Datum> inputs) const {
+    if (inputs.size() != schedule.fed_inputs.size()) {
+      return fail_input("the model needs {} inputs, but {} were given", schedule.fed_inputs.size(), inputs.size());
+    }
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const Value& value = model_.graph.value(schedule.fed_inputs[i]);
+      const Tensor* tensor = inputs[i].tensor();
+      if (!tensor || !value.type.is_tensor()) continue;
+      const Shape& shape = value.type.shape;
+      bool matches = value.type.dtype == DType::undefined || tensor->dtype() == value.type.dtype;
+      if (shape.has_rank) {
+        matches = matches && shape.rank() == tensor->rank();
+        for (std::size_t a = 0; matches && a < shape.rank(); ++a) {
+          matches = !shape.dims[a].known() || shape.dims[a].value == tensor->dim(a);
+        }
+      }
+      if (!matches) {
+        return fail_input("input '{}': expected {}, was given {}", printable(value.name), to_string(value.type),
+                          to_string(Type::tensor(tensor->dtype(), tensor->dims())));
+      }
+    }
+    return {};
+  }
+
+  Result<std::vector<Datum>> run_graph(const Graph& graph, const Schedule& schedule, std::span<const Datum> inputs,
+                                       std::span<const Datum> captures, const Tap* tap) const {
+    Frame frame(graph, schedule, meter_);
+    for (std::size_t i = 0; i < inputs.size(); ++i) frame.store(schedule.fed_inputs[i], inputs[i]);
+    for (std::size_t i = 0; i < captures.size(); ++i) frame.store(graph.captures()[i], captures[i]);
+    for (const Step& step : schedule.steps) {
+      for (NodeId id : step.nodes) BEVEL_TRY_STATUS(run_node(frame, id, tap));
+      for (ValueId id : step.last_reads) frame.release(id);
+    }
+    std::vector<Datum> outputs;
+    for (ValueId id : graph.outputs()) outputs.push_back(frame.datum(id));
+    return outputs;
+  }
+
+  Status run_node(Frame& frame, NodeId id, const Tap* tap) const {
+    const Node& node = frame.graph().node(id);
+    const ops::OpRecord* record = ops::find_op(node);
+    BEVEL_CHECK(record && record->evaluate);
+    NodeContext context(*this, frame, node, meter_);
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const Datum& datum = context.input(i);
+      const bool required = static_cast<int>(i) < record->min_inputs;
+      if (record->any_kind || (datum.present() ? datum.tensor() != nullptr : !required)) continue;
+      return fail_input("{}: input {} is {}, but a tensor is expected", node_place(node), i,
+                        datum.present() ? "a sequence" : "absent");
+    }
+    ops::Outputs results = record->evaluate(context);
+    if (!results) return located(node_place(node), std::move(results).error());
+    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
+      const ValueId output = node.outputs[i];
+      if (!output.valid()) continue;
+      const Value& value = frame.graph().value(output);
+      if (i >= results->size()) {
+        if (!value.has_uses()) continue;
+        return fail_input("{}: output {} ('{}') is used, but evaluation does not give it", node_place(node), i,
+                          printable(value.name));
+      }
+      if (tap && (tapped_.empty() || tapped_.contains(value.name))) {
+        if (const Tensor* tensor = (*results)[i].tensor()) BEVEL_TRY_STATUS((*tap)(value.name, *tensor));
+      }
+      frame.store(output, std::move((*results)[i]));
+    }
+    return {};
+  }
+
+  Model model_;
+  std::int64_t opset_ = 0;
+  mutable MemoryMeter meter_;
+  std::unordered_map<const Graph*, Schedule> schedules_;  // looked up, never walked
+  std::unordered_set<std::string> tapped_;
+};
+
+std::int64_t NodeContext::opset() const { return evaluator_.opset(); }
+
+Result<std::vector<Datum>> NodeContext::run_subgraph(const Graph& subgraph, std::size_t first_capture,
+                                                     std::span<const Datum> inputs) const {
+  std::vector<Datum> captures;
+  BEVEL_CHECK(first_capture + subgraph.captures().size() <= node_.captures.size());
+  for (std::size_t i = 0; i < subgraph.captures().size(); ++i) {
+    captures.push_back(frame_.datum(node_.captures[first_capture + i]));
+  }
+  return evaluator_.run_subgraph(subgraph, inputs, captures);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Evaluator>> Evaluator::create(const Model& model, const EvalOptions& options) {
+  Model prepared = model;
+  BEVEL_TRY(const bool known_opset, ops::upgrade_to_base(prepared));
+  if (!known_opset) return fail_input("{}", opset_obstacle(prepared));
+  if (auto obstacle = first_obstacle(prepared.graph)) return fail_input("{}", *obstacle);
+  BEVEL_TRY_STATUS(ops::infer_types(prepared));
+  const std::uint64_t cap = options.max_memory_bytes ? options.max_memory_bytes : default_memory_cap();
+  return std::unique_ptr<Evaluator>(new ReferenceEvaluator(std::move(prepared), cap));
+}
+
+std::optional<std::string> cannot_evaluate(const Model& model) {
+  Model prepared = model;
+  const Result<bool> known_opset = ops::upgrade_to_base(prepared);
+  if (!known_opset) return known_opset.error().message;
+  if (!*known_opset) return opset_obstacle(prepared);
+  return first_obstacle(prepared.graph);
+}
+
+}  // namespace bevel::eval

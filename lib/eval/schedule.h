@@ -1,0 +1,31 @@
+// The order in which a graph's steps run, and which values each step is the last to read.
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "lib/ir/datum.h"
+#include "lib/ir/graph.h"
+#include "lib/plan/grouping.h"
+#include "lib/support/result.h"
+
+namespace bevel::eval {
+
+struct Step {
+  std::vector<NodeId> nodes;       // one node, or the members of a group
+  int group = -1;                  // index into the grouping; -1: a single node
+  std::vector<ValueId> last_reads; // values that no later step needs
+};
+
+struct Schedule {
+  std::vector<Step> steps;
+  std::vector<Datum> constants;    // by value index; absent where the value is none
+  std::vector<ValueId> fed_inputs; // graph inputs without a default, in order
+};
+
+// One step per node.
+Schedule schedule_nodes(const Graph& graph);
+// One step per group; nodes that several groups share (DequantizeLinear) are computed where needed.
+Schedule schedule_groups(const Graph& graph, const plan::Grouping& grouping);
+
+}  // namespace bevel::eval
