@@ -45,6 +45,16 @@ std::string quote(std::string_view text) {
 
 std::string identifier(std::string_view name) { return is_plain(name) ? std::string(name) : quote(name); }
 
+// A domain: plain parts between dots stand as they are.
+std::string dotted(std::string_view name) {
+  for (std::size_t start = 0;;) {
+    const std::size_t dot = name.find('.', start);
+    if (!is_plain(name.substr(start, dot == std::string_view::npos ? dot : dot - start))) return quote(name);
+    if (dot == std::string_view::npos) return std::string(name);
+    start = dot + 1;
+  }
+}
+
 template <typename Float>
 std::string float_text(Float value) {
   if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
@@ -258,9 +268,7 @@ class Printer {
     text += indent + '[' + identifier(node.name) + "] ";
     list(graph, node.outputs);
     text += node.outputs.empty() ? "= " : " = ";
-    if (!node.domain.empty()) {
-      text += identifier(node.domain) + '.';
-    }
+    if (!node.domain.empty()) text += dotted(node.domain) + '.';
     text += identifier(node.op_type);
     if (!node.overload.empty()) text += ':' + identifier(node.overload);
     if (!node.attributes.empty()) {
