@@ -27,7 +27,8 @@ struct Device {
   std::string onnx_runtime;        // "" or the runtime the ONNX file is meant for: "onnxruntime-x64"
   Figure active_watts;
   // Cycles per unit of work by kernel family and dtype: "conv.int8", "depthwise.int8", "dense.int8", "elementwise.int8",
-  // "pool.int8", "move.int8", "table.int8", "softmax.int8", and the same with .float32. Units: MACs, else output elements.
+  // "pool.int8", "move.int8", "table.int8", "softmax.int8", and the same with .float32. Per MAC, else per elementary operation
+  // as lowering counts them (elements written; pooling: elements read).
   std::map<std::string, Figure> cycles;
   Figure step_overhead_cycles;
 };
