@@ -1,0 +1,184 @@
+// Recipes: strict reading (a key that is unknown or repeated is an error, since a mistyped choice would be silence), and
+// writing in one canonical form.
+#include "passes/recipe.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "lib/support/mapped_file.h"
+#include "passes/nearest_name.h"
+
+namespace bevel::passes {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kMaxDepth = 8;  // a recipe is 4 deep
+constexpr std::string_view kFormat = "bevel-recipe/1";
+
+// JSON text to a value; repeated keys are an error (nlohmann keeps the last one silently).
+Result<Json> parse_strict(std::string_view text) {
+  std::vector<std::set<std::string>> keys;
+  std::string repeated;
+  bool too_deep = false;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kMaxDepth) too_deep = true;
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.empty()) {
+      const auto& key = parsed.get_ref<const std::string&>();
+      if (!keys.back().insert(key).second && repeated.empty()) repeated = key;
+    }
+    return !too_deep;
+  };
+  try {
+    Json json = Json::parse(text.begin(), text.end(), watch);
+    if (too_deep) return fail_input("the JSON is nested more than {} deep", kMaxDepth);
+    if (!repeated.empty()) return fail_input("key '{}' appears twice in one object", printable(repeated));
+    return json;
+  } catch (const Json::exception& error) {
+    return fail_input("not valid JSON: {}", printable(error.what(), 300));
+  }
+}
+
+// An object whose keys are all known.
+Status check_keys(const Json& json, const std::string& where, std::span<const std::string_view> known) {
+  if (!json.is_object()) return fail_input("{}: found {}, expected an object", where, json.type_name());
+  for (const auto& [key, value] : json.items()) {
+    bool found = false;
+    for (const std::string_view one : known) found = found || one == key;
+    if (!found) return fail_input("{}: unknown key '{}'{}", where, printable(key), suggestion(key, known));
+  }
+  return {};
+}
+
+Result<std::string> text_of(const Json& json, const std::string& where) {
+  if (!json.is_string()) return fail_input("{}: found {}, expected a string", where, json.type_name());
+  return json.get<std::string>();
+}
+
+Result<std::string> one_of(const Json& json, const std::string& where, std::string_view a, std::string_view b) {
+  BEVEL_TRY(std::string text, text_of(json, where));
+  if (text != a && text != b) return fail_input("{}: found '{}', expected '{}' or '{}'", where, printable(text), a, b);
+  return text;
+}
+
+Result<RangeMethod> range_of(const Json& json, const std::string& where) {
+  BEVEL_TRY(const std::string text, text_of(json, where));
+  auto method = parse_range_method(text);
+  if (!method) return located(where, std::move(method).error());
+  return *method;
+}
+
+Status read_defaults(const Json& json, Recipe& recipe) {
+  constexpr std::string_view kKeys[] = {"weights", "activations", "range", "per_channel"};
+  BEVEL_TRY_STATUS(check_keys(json, "defaults", kKeys));
+  if (json.contains("weights")) {
+    BEVEL_TRY(recipe.precision, one_of(json["weights"], "defaults.weights", "int8", "float32"));
+  }
+  if (json.contains("activations")) {
+    BEVEL_TRY(recipe.activations, one_of(json["activations"], "defaults.activations", "int8", "uint8"));
+  }
+  if (json.contains("range")) {
+    BEVEL_TRY(recipe.range, range_of(json["range"], "defaults.range"));
+  }
+  if (json.contains("per_channel")) {
+    const Json& value = json["per_channel"];
+    if (!value.is_boolean()) {
+      return fail_input("defaults.per_channel: found {}, expected true or false", value.type_name());
+    }
+    recipe.per_channel = value.get<bool>();
+  }
+  return {};
+}
+
+Result<NodeChoice> read_choice(const Json& json, const std::string& where) {
+  constexpr std::string_view kKeys[] = {"precision", "range", "sparsity"};
+  BEVEL_TRY_STATUS(check_keys(json, where, kKeys));
+  NodeChoice choice;
+  if (json.contains("precision")) {
+    BEVEL_TRY(choice.precision, one_of(json["precision"], where + ".precision", "int8", "float32"));
+  }
+  if (json.contains("range")) {
+    BEVEL_TRY(choice.range, range_of(json["range"], where + ".range"));
+  }
+  if (json.contains("sparsity")) {
+    const Json& value = json["sparsity"];
+    if (!value.is_number() || !(value.get<double>() >= 0 && value.get<double>() < 1)) {
+      return fail_input("{}.sparsity: found {}, expected a number in [0, 1)", where, printable(value.dump(-1, ' ', true)));
+    }
+    choice.sparsity = value.get<double>();
+  }
+  return choice;
+}
+
+Result<Recipe> read(const Json& json) {
+  constexpr std::string_view kKeys[] = {"format", "defaults", "nodes"};
+  BEVEL_TRY_STATUS(check_keys(json, "the recipe", kKeys));
+  if (!json.contains("format")) return fail_input("key 'format' is missing; expected \"format\": \"{}\"", kFormat);
+  BEVEL_TRY(const std::string format, text_of(json["format"], "format"));
+  if (format != kFormat) return fail_input("format: found '{}', expected '{}'", printable(format), kFormat);
+  Recipe recipe;
+  if (json.contains("defaults")) BEVEL_TRY_STATUS(read_defaults(json["defaults"], recipe));
+  if (json.contains("nodes")) {
+    const Json& nodes = json["nodes"];
+    if (!nodes.is_object()) return fail_input("nodes: found {}, expected an object", nodes.type_name());
+    for (const auto& [name, value] : nodes.items()) {
+      BEVEL_TRY(NodeChoice choice, read_choice(value, fmt::format("nodes['{}']", printable(name))));
+      recipe.nodes.emplace(name, std::move(choice));
+    }
+  }
+  return recipe;
+}
+
+}  // namespace
+
+Result<Recipe> parse_recipe(std::string_view json, const std::string& source_name) {
+  auto parsed = parse_strict(json);
+  if (!parsed) return located(printable(source_name), std::move(parsed).error());
+  auto recipe = read(*parsed);
+  if (!recipe) return located(printable(source_name), std::move(recipe).error());
+  return recipe;
+}
+
+Result<Recipe> read_recipe(const std::filesystem::path& path) {
+  BEVEL_TRY(const auto file, MappedFile::open(path));
+  const auto bytes = file->bytes();
+  return parse_recipe({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+}
+
+std::string to_json(const Recipe& recipe) {
+  Json json;  // keys come out sorted
+  json["format"] = kFormat;
+  json["defaults"] = {{"weights", recipe.precision},
+                      {"activations", recipe.activations},
+                      {"range", to_string(recipe.range)},
+                      {"per_channel", recipe.per_channel}};
+  json["nodes"] = Json::object();
+  for (const auto& [name, choice] : recipe.nodes) {
+    Json one = Json::object();
+    if (choice.precision) one["precision"] = *choice.precision;
+    if (choice.range) one["range"] = to_string(*choice.range);
+    if (choice.sparsity) one["sparsity"] = *choice.sparsity;
+    json["nodes"][name] = std::move(one);
+  }
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Status check_recipe(const Recipe& recipe, const Graph& graph) {
+  for (const auto& [name, choice] : recipe.nodes) {
+    if (!graph.find_node(name).valid()) {
+      std::vector<std::string_view> names;
+      for (const NodeId id : graph.node_order()) names.push_back(graph.node(id).name);
+      return fail_input("recipe: the model has no node named '{}'{}", printable(name), suggestion(name, names));
+    }
+    if (choice.sparsity && *choice.sparsity > 0) {
+      return fail_input("recipe: nodes['{}'].sparsity is {}; sparsity is not supported yet", printable(name),
+                        *choice.sparsity);
+    }
+  }
+  return {};
+}
+
+}  // namespace bevel::passes
