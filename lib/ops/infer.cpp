@@ -401,8 +401,19 @@ Facts facts_of(const Model& model, const Graph& graph, NodeId id) {
 }
 
 Status infer_types(Model& model) {
-  auto status = GraphInference(model, model.graph, 0).run();
+  std::vector<ComputedValue> ignored;
+  return infer_types(model, ignored);
+}
+
+Status infer_types(Model& model, std::vector<ComputedValue>& computed) {
+  GraphInference engine(model, model.graph, 0);
+  auto status = engine.run();
   if (!status && !model.source.empty()) return located(printable(model.source), status.error());
+  if (!status) return status;
+  for (const ValueId id : model.graph.value_ids()) {
+    const auto& constant = engine.knowledge(id).constant;
+    if (constant) computed.push_back({id, *constant});
+  }
   return status;
 }
 

@@ -87,8 +87,8 @@ struct LoweredGroup;
 using LowerResult = tl::expected<LoweredGroup, std::string>;
 
 struct OpRecord {
-  std::string_view domain;   // "" or "com.microsoft"
-  std::string_view name;
+  std::string_view domain{};  // "" or "com.microsoft"
+  std::string_view name{};
   int since = 1;             // first opset that Bevel understands (1: whatever is loaded)
   int min_inputs = 1, max_inputs = 1;  // max -1: variadic; trailing optional inputs counted in max only
   int min_outputs = 1, max_outputs = 1;
@@ -114,6 +114,13 @@ Facts facts_of(const Model& model, const Graph& graph, NodeId node);
 // Types of all values, in place; subgraphs included. Values keep a declared type where inference knows less; a contradiction
 // between a declared and an inferred type is an error that names both.
 Status infer_types(Model& model);
+// The same, and the values of the main graph that inference could compute though they are no initializers: small constant
+// expressions, and shape arithmetic over known dimensions (the channel count of a tensor whose batch is a symbol).
+struct ComputedValue {
+  ValueId value;
+  Tensor tensor;
+};
+Status infer_types(Model& model, std::vector<ComputedValue>& computed);
 // Lifts a model to at least kBaseOpset, in place, through the families' upgrade functions. Models outside
 // [kOldestOpset, kNewestOpset] are left as they are (returns false).
 Result<bool> upgrade_to_base(Model& model);
