@@ -29,6 +29,7 @@ struct Attribute {
   std::string name;
   AttributeValue value;
   std::string doc_string;
+  std::string opaque = {};  // unknown protobuf fields, a tensor's name and doc string; carried through
 };
 
 }  // namespace bevel

@@ -106,6 +106,7 @@ class Comparison {
     }
     for (std::size_t i = 0; i < a.attributes.size(); ++i) {
       if (a.attributes[i].name != b.attributes[i].name || a.attributes[i].doc_string != b.attributes[i].doc_string ||
+          a.attributes[i].opaque != b.attributes[i].opaque ||
           a.attributes[i].value.index() != b.attributes[i].value.index()) {
         return differ(where + fmt::format("attribute {}: '{}' and '{}'", i, printable(a.attributes[i].name),
                                           printable(b.attributes[i].name)));

@@ -1,4 +1,8 @@
 // The only room that sees protobuf: ONNX files in and out.
+//
+// It reads and writes the wire format itself (wire.h) instead of parsing a skeleton with the linked libonnx: fields newer
+// than libonnx 1.12 need no detour, files above protobuf's 2 GiB need no special case, nothing is held twice and no
+// exception or recursion of a dependency is in the way. Tests read what it writes with libprotobuf.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/ir/datum.h"
 #include "lib/ir/graph.h"
 #include "lib/support/result.h"
 
@@ -16,8 +21,10 @@ namespace bevel::onnx {
 // Caps of the wire pre-scan, which walks the file before protobuf sees a byte.
 struct Limits {
   std::uint32_t max_depth = 64;               // nesting of messages (graphs in graphs, types in types)
-  std::uint64_t max_messages = 20'000'000;    // sub-messages in the whole file
-  std::uint64_t max_skeleton_bytes = 256ull << 20;  // what protobuf is given, payloads cut out
+  std::uint64_t max_messages = 8'000'000;     // sub-messages and repeated strings in the whole file
+  std::uint64_t max_skeleton_bytes = 256ull << 20;  // everything but tensor contents
+  std::uint64_t max_nodes = 1'000'000;        // in all graphs; a Node is far larger in memory than in a file
+  std::uint64_t max_values = 2'000'000;       // in all graphs, captures counted once for each
   std::uint32_t max_rank = 64;
   std::uint64_t max_name_bytes = 64 * 1024;
 };
@@ -40,8 +47,11 @@ struct ExportOptions {
 // Streams the skeleton, then the payloads, to `path` atomically (with its .data file first). Deterministic bytes.
 Status export_model(const Model& model, const std::filesystem::path& path, const ExportOptions& options = {});
 
-// A TensorProto file (input_0.pb of the ONNX test data sets); strings, sequences and optionals included where the file
-// says which it is. `name` receives the proto's name.
+// A TensorProto file (input_0.pb of the ONNX test data sets). `name` receives the proto's name.
 Result<Tensor> read_tensor_proto(const std::filesystem::path& path, std::string* name = nullptr);
+
+// A TensorProto, SequenceProto or OptionalProto file, by the type of the value that it is for: the file does not say
+// which it is. An absent optional is an empty Datum.
+Result<Datum> read_value_proto(const std::filesystem::path& path, const Type& type, std::string* name = nullptr);
 
 }  // namespace bevel::onnx
