@@ -1,0 +1,43 @@
+/* mul_s8 with broadcasting: the zero point is added before rounding, in the uint8 domain (bevel_kernels.h). */
+#include "lib/runtime/kernels/bevel_broadcast.h"
+#include "lib/runtime/kernels/bevel_kernel_common.h"
+
+BVL_LINKAGE void bvl_mul_s8(const void* params, const void* const* in, void* const* out, void* scratch, uint32_t begin,
+                            uint32_t end) {
+  const bvl_mul_s8_params* p = (const bvl_mul_s8_params*)params;
+  const float offset = (float)(p->out_zp + 128), low = (float)(p->low + 128), high = (float)(p->high + 128);
+  const int32_t a_step = p->a_strides[p->rank - 1], b_step = p->b_strides[p->rank - 1];
+  int32_t row_elements = 1;
+  for (int32_t k = 1; k < p->rank; ++k) row_elements *= p->dims[k];
+  int8_t* y = (int8_t*)out[0] + (int32_t)begin * row_elements;
+  bvl_walk walk = bvl_walk_start(p->rank, p->dims, p->a_strides, p->b_strides, (int32_t)begin, (int32_t)end);
+  (void)scratch;
+  do {
+    const int8_t* a = (const int8_t*)in[0] + walk.a;
+    const int8_t* b = (const int8_t*)in[1] + walk.b;
+    for (int32_t i = 0; i < walk.length; ++i) {
+      const float product = (float)((a[i * a_step] - p->a_zp) * (b[i * b_step] - p->b_zp)) * p->multiplier;
+      y[i] = (int8_t)(bvl_round_clamp(product + offset, low, high) - 128);
+    }
+    y += walk.length;
+  } while (bvl_walk_next(&walk, p->rank, p->dims, p->a_strides, p->b_strides, (int32_t)end));
+}
+
+#ifndef BVL_EMITTED
+#include "lib/runtime/kernels/bevel_kernel_check.h"
+
+uint64_t bvl_mul_s8_scratch(const void* params) {
+  (void)params;
+  return 0;
+}
+
+int bvl_mul_s8_check(const void* params, const bvl_step* step, const bvl_tensor* const* in,
+                     const bvl_tensor* const* out) {
+  const bvl_mul_s8_params* p = (const bvl_mul_s8_params*)params;
+  const int64_t count = bvl_dims_count(p->rank, p->dims);
+  return count > 0 && bvl_counts_ok(step, 2, 1, p->dims[0]) && bvl_is_s8(p->a_zp) && bvl_is_s8(p->b_zp) &&
+         bvl_bounds_ok(p->out_zp, p->low, p->high) && bvl_s8_ok(in[0], 1) && bvl_s8_ok(in[1], 1) &&
+         bvl_s8_ok(out[0], count) && bvl_strides_ok(p->rank, p->dims, p->a_strides, 0, (int64_t)in[0]->bytes) &&
+         bvl_strides_ok(p->rank, p->dims, p->b_strides, 0, (int64_t)in[1]->bytes);
+}
+#endif
