@@ -100,6 +100,17 @@ struct LoweredGroup {
   std::vector<Temporary> temporaries;
 };
 
+// QuantizeLinear and DequantizeLinear as grouping sees them.
+enum class QuantNode : std::uint8_t { none, quantize, dequantize };
+QuantNode quant_node(const Node& node);
+// The quantization that such a node states: constant scales (finite, positive) and zero points, 8-bit or int32 integers, per tensor or
+// per axis. nullopt for anything else (blocked, computed at run time, other integers).
+std::optional<Quantization> node_quantization(const Graph& graph, const Node& node);
+
+// Types of a node's outputs from the types of its inputs, by the family's inference, outside any graph walk.
+Result<std::vector<Type>> infer_node(const Node& node, std::int64_t opset, const std::vector<Type>& inputs,
+                                     const std::vector<const Tensor*>& constants);
+
 // The memory order in which output 0 of a node is byte for byte its input 0, when there is one: Reshape and its like where the
 // order permits, Transpose as relabelled axes, Identity. The node's other operands must be constant. nullopt: a step is needed.
 std::optional<MemoryOrder> view_order(const Node& node, const Dims& input, const MemoryOrder& input_order,

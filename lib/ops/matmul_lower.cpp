@@ -1,0 +1,241 @@
+// MatMul, Gemm and QLinearMatMul to dense_s8 and matmul_f32. Constant weights become [out_c, in_c].
+#include <algorithm>
+#include <limits>
+
+#include "lib/ops/family.h"
+#include "lib/ops/lower_common.h"
+#include "lib/ops/lower_functions.h"
+
+namespace bevel::ops {
+namespace {
+
+struct Shape2d {
+  std::int32_t rows = 1, in_c = 1, out_c = 1;
+};
+
+// x [rows.., in_c] times a matrix of two axes, both row-major in memory.
+Lowered<Shape2d> shape_of(const GroupOperand& x, const GroupOperand& y, const Tensor& weights, bool transposed) {
+  if (weights.rank() != 2) return no_kernel("weights have rank {}, not 2", weights.rank());
+  if (x.dims.empty()) return no_kernel("input 0 is a scalar");
+  if (!in_logical_order(x) || !in_logical_order(y)) return no_kernel("input 0 lies in memory as {}", order_text(x.order));
+  const auto x_count = kernel_count(x.dims, "input 0");
+  if (!x_count) return Reason(x_count.error());
+  const auto y_count = kernel_count(y.dims, "output 0");
+  if (!y_count) return Reason(y_count.error());
+  const std::int64_t in_c = weights.dim(transposed ? 1 : 0), out_c = weights.dim(transposed ? 0 : 1);
+  if (in_c != x.dims.back() || in_c < 1 || out_c < 1 || *y_count % out_c != 0 || *y_count / out_c != *x_count / in_c) {
+    return no_kernel("weights {} do not fit input 0 {}", to_string(weights.dims()), to_string(x.dims));
+  }
+  return Shape2d{static_cast<std::int32_t>(*x_count / in_c), static_cast<std::int32_t>(in_c),
+                 static_cast<std::int32_t>(out_c)};
+}
+
+template <typename T>
+std::vector<T> transposed_matrix(const std::vector<T>& values, std::int64_t rows, std::int64_t columns) {
+  std::vector<T> result(values.size());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t c = 0; c < columns; ++c) {
+      result[static_cast<std::size_t>(c * rows + r)] = values[static_cast<std::size_t>(r * columns + c)];
+    }
+  }
+  return result;
+}
+
+LowerResult integer_dense(const GroupOperand& x, const GroupOperand& y, IntegerProduct product, bool transposed) {
+  const auto shape = shape_of(x, y, product.weights, transposed);
+  if (!shape) return Reason(shape.error());
+  product.channels = shape->out_c;
+  product.products = shape->in_c;
+  product.channel_of = [in_c = shape->in_c, out_c = shape->out_c, transposed](std::int64_t index) -> std::int64_t {
+    return transposed ? index / in_c : index % out_c;
+  };
+  if (!product.w.per_tensor() && product.w.axis != (transposed ? 0 : 1)) {
+    return no_kernel("weights have scales along axis {}, not along output channels", product.w.axis);
+  }
+  if (auto reason = check_product(product)) return Reason(*reason);
+  bvl_dense_s8_params params{};
+  params.rows = shape->rows;
+  params.in_c = shape->in_c;
+  params.out_c = shape->out_c;
+  params.in_zp = device_zero_point(product.x);
+  params.out_zp = device_zero_point(product.y);
+  const ClampBounds bounds = clamp_bounds(product.y, product.clamp);
+  params.low = bounds.low;
+  params.high = bounds.high;
+  LoweredGroup group;
+  const Dims dims = {shape->out_c, shape->in_c};
+  group.constants.push_back({"weights", DType::int8, dims, [tensor = product.weights, dims, transposed]() -> Result<Tensor> {
+                               const std::vector<std::int8_t> values = device_int8(tensor);
+                               return Tensor::of<std::int8_t>(
+                                   dims, transposed ? values : transposed_matrix(values, dims[1], dims[0]));
+                             }});
+  group.constants.push_back(bias_constant(product));
+  group.constants.push_back(multipliers_constant(product));
+  group.steps.push_back(make_step(BVL_KERNEL_DENSE_S8,
+                                  {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1),
+                                   StepOperand::constant(2)},
+                                  {StepOperand::output(0)}, params, shape->rows == 1 ? shape->out_c : shape->rows,
+                                  static_cast<std::uint64_t>(shape->rows) * static_cast<std::uint64_t>(shape->in_c) *
+                                      static_cast<std::uint64_t>(shape->out_c)));
+  return group;
+}
+
+Lowered<IntegerProduct> quantized_operands(const LowerContext& context) {
+  IntegerProduct product;
+  auto x = activation_quantization(context.inputs[0], "input 0");
+  if (!x) return Reason(x.error());
+  auto y = activation_quantization(context.outputs[0], "output 0");
+  if (!y) return Reason(y.error());
+  const GroupOperand& w = context.inputs[1];
+  if (w.constant == nullptr || !w.quantization) return no_kernel("input 1 is no constant: there is no integer kernel for two activations");
+  product.x = *x;
+  product.y = *y;
+  product.w = *w.quantization;
+  product.weights = *w.constant;
+  product.clamp = context.clamp;
+  return product;
+}
+
+// a [batch.., rows, in_c] x b [batch.., in_c, out_c], either batch-free or with the same batch axes.
+LowerResult float_matmul(const LowerContext& context) {
+  if (auto reason = check_float(context)) return Reason(*reason);
+  const GroupOperand& a = context.inputs[0];
+  const GroupOperand& b = context.inputs[1];
+  const GroupOperand& y = context.outputs[0];
+  for (const GroupOperand* operand : {&a, &b, &y}) {
+    if (!in_logical_order(*operand)) return no_kernel("an operand lies in memory as {}", order_text(operand->order));
+    const auto count = kernel_count(operand->dims, "an operand");
+    if (!count) return Reason(count.error());
+  }
+  if (a.dims.size() < 1 || b.dims.size() < 2) return no_kernel("input 1 has rank {}", b.dims.size());
+  const std::int64_t in_c = a.dims.back(), out_c = b.dims.back();
+  if (b.dims[b.dims.size() - 2] != in_c) return no_kernel("shapes do not fit");
+  const std::int64_t b_batches = product(b.dims, 0, b.dims.size() - 2);
+  bvl_matmul_f32_params params{};
+  if (b_batches == 1) {
+    params.batch = 1;
+    params.rows = static_cast<std::int32_t>(*element_count(a.dims) / in_c);
+  } else {
+    if (a.dims.size() != b.dims.size() || !std::equal(a.dims.begin(), a.dims.end() - 2, b.dims.begin())) {
+      return no_kernel("batch axes {} and {} differ", to_string(a.dims), to_string(b.dims));
+    }
+    params.batch = static_cast<std::int32_t>(b_batches);
+    params.rows = static_cast<std::int32_t>(a.dims[a.dims.size() - 2]);
+    params.a_batch = static_cast<std::int32_t>(params.rows * in_c);
+    params.b_batch = static_cast<std::int32_t>(in_c * out_c);
+  }
+  params.in_c = static_cast<std::int32_t>(in_c);
+  params.out_c = static_cast<std::int32_t>(out_c);
+  const Interval clamp = context.clamp.value_or(Interval{});
+  params.low = static_cast<float>(clamp.low);
+  params.high = static_cast<float>(clamp.high);
+  LoweredGroup group;
+  group.steps.push_back(make_step(BVL_KERNEL_MATMUL_F32, {StepOperand::input(0), StepOperand::input(1)},
+                                  {StepOperand::output(0)}, params, std::int64_t{params.batch} * params.rows,
+                                  static_cast<std::uint64_t>(*element_count(y.dims)) * static_cast<std::uint64_t>(in_c)));
+  return group;
+}
+
+// A bias that is the same for every row: [N], [1, N], [1] or a scalar, as N values.
+Lowered<Tensor> row_bias(const GroupOperand& operand, std::int64_t out_c) {
+  if (operand.constant == nullptr) return no_kernel("its bias is not constant");
+  const Tensor& bias = *operand.constant;
+  if (bias.size() == 1) return bias.reshaped({1});
+  if (bias.size() != out_c || bias.dims().back() != out_c) return no_kernel("the bias {} differs by row", to_string(bias.dims()));
+  return bias.reshaped({out_c});
+}
+
+LowerResult float_gemm(const LowerContext& context, float alpha, float beta, bool transposed) {
+  if (auto reason = check_float(context)) return Reason(*reason);
+  const Tensor* weights = context.inputs[1].constant;
+  if (weights == nullptr) return no_kernel("its weights are not constant");
+  const auto shape = shape_of(context.inputs[0], context.outputs[0], *weights, transposed);
+  if (!shape) return Reason(shape.error());
+  bvl_matmul_f32_params params{};
+  params.batch = 1;
+  params.rows = shape->rows;
+  params.in_c = shape->in_c;
+  params.out_c = shape->out_c;
+  params.b_transposed = transposed ? 1 : 0;
+  const Interval clamp = context.clamp.value_or(Interval{});
+  params.low = static_cast<float>(clamp.low);
+  params.high = static_cast<float>(clamp.high);
+  LoweredGroup group;
+  std::vector<StepOperand> reads = {StepOperand::input(0), StepOperand::constant(0)};
+  const auto scaled = [](const Tensor& tensor, Dims dims, float factor) {
+    std::vector<float> values = tensor.as_floats();
+    for (float& value : values) value *= factor;
+    return Tensor::of<float>(std::move(dims), values);
+  };
+  group.constants.push_back({"weights", DType::float32, weights->dims(), [scaled, alpha, tensor = *weights]() -> Result<Tensor> {
+                               return scaled(tensor, tensor.dims(), alpha);
+                             }});
+  if (context.inputs.size() > 2 && context.inputs[2].value.valid()) {
+    auto bias = row_bias(context.inputs[2], shape->out_c);
+    if (!bias) return Reason(bias.error());
+    params.has_bias = 1;
+    reads.push_back(StepOperand::constant(1));
+    group.constants.push_back({"bias", DType::float32, {shape->out_c},
+                               [scaled, beta, tensor = *bias, count = std::int64_t{shape->out_c}]() -> Result<Tensor> {
+                                 if (tensor.size() == count) return scaled(tensor, {count}, beta);
+                                 const std::vector<float> values(static_cast<std::size_t>(count), tensor.as_floats()[0]);
+                                 return scaled(Tensor::of<float>({count}, values), {count}, beta);
+                               }});
+  }
+  group.steps.push_back(make_step(BVL_KERNEL_MATMUL_F32, reads, {StepOperand::output(0)}, params, shape->rows,
+                                  static_cast<std::uint64_t>(shape->rows) * static_cast<std::uint64_t>(shape->in_c) *
+                                      static_cast<std::uint64_t>(shape->out_c)));
+  return group;
+}
+
+}  // namespace
+
+LowerResult lower_matmul(const LowerContext& context) {
+  if (!context.integer()) return float_matmul(context);
+  auto product = quantized_operands(context);
+  if (!product) return Reason(product.error());
+  return integer_dense(context.inputs[0], context.outputs[0], std::move(*product), /*transposed=*/false);
+}
+
+LowerResult lower_gemm(const LowerContext& context) {
+  const Node& node = *context.node;
+  const float alpha = attr_float(node, "alpha", 1.0f).value_or(1.0f), beta = attr_float(node, "beta", 1.0f).value_or(1.0f);
+  const bool transposed = attr_int(node, "transB", 0).value_or(0) != 0;
+  if (attr_int(node, "transA", 0).value_or(0) != 0) return no_kernel("transA is set");
+  if (!context.integer()) return float_gemm(context, alpha, beta, transposed);
+  auto product = quantized_operands(context);
+  if (!product) return Reason(product.error());
+  const bool has_bias = context.inputs.size() > 2 && context.inputs[2].value.valid();
+  if (alpha != 1.0f || (has_bias && beta != 1.0f)) return no_kernel("alpha or beta is not 1");
+  if (product->weights.rank() != 2) return no_kernel("weights have rank {}", product->weights.rank());
+  if (has_bias) {
+    auto bias = row_bias(context.inputs[2], product->weights.dim(transposed ? 0 : 1));
+    if (!bias) return Reason(bias.error());
+    product->bias = *bias;
+    product->bias_quantization = context.inputs[2].quantization;
+  }
+  return integer_dense(context.inputs[0], context.outputs[0], std::move(*product), transposed);
+}
+
+// QLinearMatMul-10: a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point.
+LowerResult lower_qlinear_matmul(const LowerContext& context) {
+  const auto& in = context.inputs;
+  if (in.size() < 8 || in[3].constant == nullptr) return no_kernel("input 3 (b) is no constant");
+  auto a = quantization_from(in[1].constant, in[2].constant, in[0].dtype, -1, "a");
+  auto b = quantization_from(in[4].constant, in[5].constant, in[3].dtype, 1, "b");
+  auto y = quantization_from(in[6].constant, in[7].constant, context.outputs[0].dtype, -1, "y");
+  for (const auto* part : {&a, &b, &y}) {
+    if (!*part) return Reason(part->error());
+  }
+  if (a->scales.size() != 1 || y->scales.size() != 1) return no_kernel("an activation has a scale per row");
+  if (!is_8bit(in[0].dtype) || !is_8bit(context.outputs[0].dtype)) return no_kernel("activations are not 8-bit");
+  IntegerProduct product;
+  product.x = *a;
+  product.w = *b;
+  product.y = *y;
+  product.weights = *in[3].constant;
+  product.clamp = context.clamp;
+  return integer_dense(in[0], context.outputs[0], std::move(product), /*transposed=*/false);
+}
+
+}  // namespace bevel::ops
