@@ -1,0 +1,19 @@
+// A plan's cost against a budget, and what a person can do about a missed one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/plan/program.h"
+#include "lib/report/record.h"
+#include "lib/support/result.h"
+#include "lib/target/target.h"
+
+namespace bevel::driver {
+
+// Fills the record's sizes, cost, layers, budget rows, peak and weights. Returns true when every budget is met; otherwise the
+// record's messages hold one paragraph per missed budget, and target_that_fits the smallest known device that would do.
+Result<bool> judge_budget(const plan::Program& program, const target::Device& device, const target::Budget& stated,
+                          report::CompileRecord& record);
+
+}  // namespace bevel::driver

@@ -1,0 +1,281 @@
+// The road, top to bottom: load, simplify, calibrate and quantize, export and re-import, plan, judge the budget, emit,
+// verify, report. Every function below is one leg of it and takes what it needs from the traveller's bag.
+#include "lib/driver/compile.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "calibration/calibration.h"
+#include "lib/data/dataset.h"
+#include "lib/driver/budget.h"
+#include "lib/driver/load.h"
+#include "lib/driver/quantize_leg.h"
+#include "lib/driver/runnable.h"
+#include "lib/driver/samples.h"
+#include "lib/driver/staging.h"
+#include "lib/driver/verify.h"
+#include "lib/emit/emit_c.h"
+#include "lib/onnx/onnx.h"
+#include "lib/ops/facts_derived.h"
+#include "lib/plan/program.h"
+#include "lib/report/report.h"
+#include "lib/support/hash.h"
+#include "lib/target/target.h"
+#include "passes/pass.h"
+
+namespace bevel::driver {
+
+namespace {
+
+constexpr const char* kOnnxName = "model.int8.onnx";
+constexpr const char* kProgramName = "model.bvl";
+constexpr std::size_t kLayerSamples = 16;  // for the per-layer SQNR column: enough to rank layers, cheap beside verification
+constexpr std::size_t kWorstLayers = 3;    // named when --max-drop is exceeded
+
+struct Bag {
+  const CompileRequest& request;
+  WorkerPool pool;
+  target::Device device;
+  target::Budget budget;
+  Loaded source;        // the float reference
+  Model simplified;
+  Model int8;           // as re-imported from the staged file
+  passes::Recipe recipe;
+  Samples verification;
+  plan::Plan plan;
+  report::CompileRecord record;
+
+  explicit Bag(const CompileRequest& r) : request(r), pool(r.threads) {}
+};
+
+std::uint64_t graph_macs(const Model& model) {
+  std::uint64_t sum = 0;
+  for (const NodeId id : model.graph.node_order())
+    sum += static_cast<std::uint64_t>(std::max<std::int64_t>(0, ops::macs(ops::facts_of(model, model.graph, id).space).value_or(0)));
+  return sum;
+}
+
+// MACs of one inference: the batch symbol counts as 1.
+std::uint64_t macs_of_one(const Model& model) {
+  Model bound = model;
+  std::vector<ops::ShapeBinding> bindings;
+  for (const data::ModelInput& input : data::inputs_needing_data(model.graph))
+    if (input.type.is_tensor() && input.type.shape.has_rank && input.type.shape.rank() > 0 && input.type.shape.dims[0].named())
+      if (const std::string& symbol = input.type.shape.dims[0].symbol;
+          std::none_of(bindings.begin(), bindings.end(), [&](const auto& b) { return b.name == symbol; }))
+        bindings.push_back({symbol, {1}});
+  if (!ops::bind_shapes(bound, bindings) || !ops::infer_types(bound)) return graph_macs(model);
+  return graph_macs(bound);
+}
+
+Status read_inputs(Bag& bag) {
+  const CompileRequest& request = bag.request;
+  BEVEL_TRY(bag.device, target::find_device(request.target));
+  BEVEL_TRY(bag.budget, target::parse_budget(request.budget));
+  if (request.calibration.has_value() == request.profile.has_value())
+    return fail(ExitCode::usage, "compile needs calibration data: give either --calib DATA or --profile PROFILE.");
+  if (request.max_drop && !(*request.max_drop >= 0))
+    return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
+  BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
+  BEVEL_TRY(bag.source, load_model(request.model, shapes));
+  if (!bag.source.beyond_knowledge.empty())
+    return fail_input("{}: {}, so it cannot be quantized.", request.model.filename().string(), bag.source.beyond_knowledge);
+  return {};
+}
+
+void describe_source(Bag& bag) {
+  report::CompileRecord& record = bag.record;
+  record.model.graph = printable(bag.source.model.graph.name);
+  record.model.sha256 = bag.source.sha256;
+  record.model.opset = bag.source.file_opset;
+  record.model.nodes = bag.source.model.graph.node_count();
+  record.model.nodes_simplified = bag.simplified.graph.node_count();
+  record.model.parameters = parameter_count(bag.simplified.graph);
+  record.model.macs = macs_of_one(bag.simplified);
+  record.float_onnx_bytes = bag.source.file_bytes;
+  record.target = {bag.device.name, bag.device.summary, bag.device.isa, bag.device.clock_hz.value};
+  record.max_drop = bag.request.max_drop;
+  if (!bag.device.onnx_runtime.empty())
+    record.notes.push_back(
+        "ONNX Runtime on x86-64 without VNNI instructions saturates 16-bit sums in its default int8 kernels and then computes "
+        "something else than this model: create its session with the config entry session.x64quantprecision=1.");
+}
+
+Status simplify_and_quantize(Bag& bag) {
+  const CompileRequest& request = bag.request;
+  bag.simplified = bag.source.model;
+  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(bag.simplified));
+  BEVEL_TRY(bag.recipe, choose_recipe(request.recipe, bag.device.activation_dtype, bag.simplified.graph));
+  describe_source(bag);
+  const auto inputs = data::inputs_needing_data(bag.simplified.graph);
+  Calibration calibration;
+  if (request.calibration) {
+    const std::optional<std::size_t> limit = request.dry_run ? 1 : request.max_samples;
+    BEVEL_TRY(calibration, calibrate_on_samples(*request.calibration, inputs, limit, bag.pool));
+  } else {
+    BEVEL_TRY(calibration, calibrate_from_profile(*request.profile));
+  }
+  bag.record.calibration = calibration.source;
+  // The evaluation data is opened before the long work starts: a wrong description is found at once.
+  if (request.evaluation) {
+    BEVEL_TRY(bag.verification, open_samples(*request.evaluation, inputs, request.max_samples, "evaluation"));
+  } else if (request.calibration && !request.dry_run) {
+    BEVEL_TRY(bag.verification, open_samples(*request.calibration, inputs, request.max_samples, "calibration"));
+  } else {
+    BEVEL_TRY(bag.verification, random_samples(inputs));
+  }
+  bag.int8 = bag.simplified;
+  BEVEL_TRY(bag.record.stays_float, quantize_model(bag.int8, bag.recipe, *calibration.measure));
+  return {};
+}
+
+// Nodes that lowering left in float and the quantizer did not already name.
+void add_float_notes(report::CompileRecord& record, const std::vector<plan::FloatNote>& notes) {
+  for (const plan::FloatNote& note : notes)
+    if (std::none_of(record.stays_float.begin(), record.stays_float.end(), [&](const auto& row) { return row.node == note.node; }))
+      record.stays_float.push_back({note.node, note.op_type, note.reason});
+}
+
+Status export_and_plan(Bag& bag, Staging* staging) {
+  if (staging) {
+    BEVEL_TRY_STATUS(onnx::export_model(bag.int8, staging->path_of(kOnnxName)));
+    BEVEL_TRY(Loaded loaded, load_model(staging->path_of(kOnnxName)));
+    bag.int8 = std::move(loaded.model);
+    bag.record.int8_onnx_bytes = loaded.file_bytes;
+  }
+  plan::PlanOptions options;
+  options.float_io = bag.request.float_io;
+  auto planned = staging ? plan::plan_model(bag.int8, options) : plan::plan_shapes(bag.int8, options);
+  if (!planned) return located(bag.request.model.filename().string(), std::move(planned).error());
+  bag.plan = std::move(*planned);
+  add_float_notes(bag.record, bag.plan.stays_float);
+  return {};
+}
+
+Status emit(Bag& bag, Staging& staging) {
+  const std::vector<std::byte> bytes = plan::program_bytes(bag.plan.program);
+  BEVEL_TRY(const emit::CSource source, emit::emit_c(bag.plan.program));
+  BEVEL_TRY_STATUS(staging.write(kProgramName, bytes));
+  BEVEL_TRY_STATUS(staging.write("model.c", source.source));
+  BEVEL_TRY_STATUS(staging.write("model.h", source.header));
+  BEVEL_TRY_STATUS(staging.write("recipe.json", passes::to_json(bag.recipe)));
+  bag.record.program_bytes = bytes.size();
+  bag.record.c_source_bytes = source.source.size() + source.header.size();
+  return {};
+}
+
+std::string worst_layers(const report::CompileRecord& record) {
+  std::vector<report::LayerRow> rows;
+  for (const report::LayerRow& row : record.layers)
+    if (row.sqnr_db) rows.push_back(row);
+  std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return *a.sqnr_db < *b.sqnr_db; });
+  std::string out;
+  for (std::size_t i = 0; i < rows.size() && i < kWorstLayers; ++i)
+    out += fmt::format("{}'{}' ({})", i ? ", " : "", printable(rows[i].name, 80), report::decibels(*rows[i].sqnr_db));
+  return out.empty() ? "none could be measured" : out;
+}
+
+// Judges what verification measured; false with a message in the record when the outputs may not be published.
+bool judge_fidelity(report::CompileRecord& record, bool all_integer) {
+  const double exact = std::numeric_limits<double>::infinity();
+  if (const Status same = require_sqnr(record.runtime_outputs, all_integer ? exact : kRoundingSqnrDb,
+                                       "the Program in the C runtime against the written int8 model"); !same) {
+    record.messages.push_back(same.error().message);
+    return false;
+  }
+  if (const Status finite = require_sqnr(record.int8_outputs, -1e300, "the written int8 model against the float model"); !finite) {
+    record.messages.push_back(finite.error().message);
+    return false;
+  }
+  if (!record.max_drop || !record.drop || *record.drop <= *record.max_drop) return true;
+  const std::string measured =
+      record.metric ? fmt::format("{} fell from {:.4g} to {:.4g}", record.metric->name, *record.metric->float_model,
+                                  record.metric->name == "mse" ? std::max(*record.metric->int8_model, *record.metric->runtime)
+                                                               : std::min(*record.metric->int8_model, *record.metric->runtime))
+                    : std::string("agreement with the float model fell");
+  record.messages.push_back(fmt::format(
+      "verification failed: {} on {} samples, {:.3f} points, where --max-drop allows {:.3f}. Worst layers by SQNR: {}. Keep them "
+      "in float with --keep-float, try another --range, or give more calibration samples.",
+      measured, record.samples->count, *record.drop, *record.max_drop, worst_layers(record)));
+  return false;
+}
+
+Result<bool> verify(Bag& bag, Staging& staging) {
+  report::CompileRecord& record = bag.record;
+  eval::EvalOptions reference;
+  reference.use_kernels = false;
+  BEVEL_TRY(const auto float_model, runnable_of(bag.source.model, "float model", reference));
+  BEVEL_TRY(const auto int8_model, runnable_of(bag.int8, kOnnxName));
+  BEVEL_TRY(const auto program, open_runnable(staging.path_of(kProgramName)));
+  BEVEL_TRY(const Measured measured,
+            measure_side_by_side({float_model.get(), int8_model.get(), program.get()}, {{0, 1}, {1, 2}},
+                                 *bag.verification.dataset, bag.pool, "verify"));
+  record.samples = bag.verification.source;
+  record.int8_outputs = measured.pairs[0];
+  record.runtime_outputs = measured.pairs[1];
+  double drop = 0;
+  if (!measured.metric.empty()) {
+    record.metric = report::MetricFigures{measured.metric, measured.metrics[0], measured.metrics[1], measured.metrics[2]};
+    for (const double test : {measured.metrics[1], measured.metrics[2]})
+      drop = std::max(drop, drop_in_points(measured.metric, measured.metrics[0], test));
+  } else {
+    for (const report::OutputComparison& output : record.int8_outputs) drop = std::max(drop, 100 - 100 * output.agreement);
+  }
+  record.drop = drop;
+  BEVEL_TRY(const auto sqnr, layer_sqnr(bag.simplified, bag.int8, *bag.verification.dataset, kLayerSamples, bag.pool));
+  for (report::LayerRow& row : record.layers)
+    if (const auto found = sqnr.find(row.name); found != sqnr.end()) row.sqnr_db = found->second;
+  return judge_fidelity(record, record.stays_float.empty());
+}
+
+// report.md names the other files' hashes, report.json also its own; report.json is published last.
+Status publish(Bag& bag, Staging& staging, std::vector<std::string> names) {
+  for (const std::string& name : names) {
+    BEVEL_TRY(bag.record.files[name], sha256_of_file(staging.path_of(name)));
+  }
+  const std::string markdown = report::to_markdown(bag.record);
+  bag.record.files["report.md"] = sha256_hex(markdown);
+  BEVEL_TRY_STATUS(staging.write("report.md", markdown));
+  BEVEL_TRY_STATUS(staging.write("report.json", report::to_json(bag.record)));
+  names.insert(names.end(), {"report.md", "report.json"});
+  return staging.publish(names);
+}
+
+Result<CompileOutcome> refuse(Bag& bag, Staging* staging, ExitCode code, const char* status) {
+  bag.record.status = status;
+  if (staging) BEVEL_TRY_STATUS(publish(bag, *staging, {}));
+  return CompileOutcome{std::move(bag.record), code};
+}
+
+}  // namespace
+
+Result<CompileOutcome> compile(const CompileRequest& request) {
+  Bag bag(request);
+  BEVEL_TRY_STATUS(read_inputs(bag));
+  std::optional<Staging> staging;
+  if (!request.dry_run) {
+    auto created = Staging::create(request.out, /*create_folder=*/true);
+    if (!created) return Failure(std::move(created).error());
+    staging.emplace(std::move(*created));
+  }
+  Staging* stage = staging ? &*staging : nullptr;
+  BEVEL_TRY_STATUS(simplify_and_quantize(bag));
+  BEVEL_TRY_STATUS(export_and_plan(bag, stage));
+  BEVEL_TRY(const bool affordable, judge_budget(bag.plan.program, bag.device, bag.budget, bag.record));
+  if (!affordable) return refuse(bag, stage, ExitCode::budget, "budget-missed");
+  if (!stage) {
+    bag.record.status = "dry-run";
+    return CompileOutcome{std::move(bag.record), ExitCode::ok};
+  }
+  BEVEL_TRY_STATUS(emit(bag, *stage));
+  BEVEL_TRY(const bool faithful, verify(bag, *stage));
+  if (!faithful) return refuse(bag, stage, ExitCode::verification, "verification-failed");
+  std::vector<std::string> names{kOnnxName, "model.c", "model.h", kProgramName, "recipe.json"};
+  std::error_code error;
+  if (std::filesystem::exists(stage->path_of(std::string(kOnnxName) + ".data"), error))
+    names.insert(names.begin(), std::string(kOnnxName) + ".data");
+  BEVEL_TRY_STATUS(publish(bag, *stage, std::move(names)));
+  return CompileOutcome{std::move(bag.record), ExitCode::ok};
+}
+
+}  // namespace bevel::driver

@@ -1,0 +1,40 @@
+// The whole road: an ONNX model in; a checked int8 ONNX model, C source, a Program and a report out.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/driver/recipe_choice.h"
+#include "lib/report/record.h"
+#include "lib/support/result.h"
+
+namespace bevel::driver {
+
+struct CompileRequest {
+  std::filesystem::path model;
+  std::string target;                             // a known name, or the path of a device record
+  std::optional<std::filesystem::path> calibration, profile;  // one of the two
+  std::optional<std::filesystem::path> evaluation;
+  std::filesystem::path out;                      // folder
+  std::optional<double> max_drop;                 // points
+  std::string budget;                             // as target::parse_budget reads it; empty: the device's own memory
+  RecipeFlags recipe;
+  std::vector<std::string> shapes;                // "N=8", "image=1x3x224x224"
+  std::optional<std::size_t> max_samples;
+  bool float_io = false;
+  bool dry_run = false;                           // one calibration sample, no verification, nothing written
+  unsigned threads = 0;                           // 0: one per core
+};
+
+struct CompileOutcome {
+  report::CompileRecord record;
+  ExitCode code = ExitCode::ok;  // ok, budget or verification; the record's messages then say why
+};
+
+// Everything else that goes wrong is the diagnostic. With `budget` and `verification` the folder has received report.json and
+// report.md only; with a diagnostic it is as it was.
+Result<CompileOutcome> compile(const CompileRequest& request);
+
+}  // namespace bevel::driver

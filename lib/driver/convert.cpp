@@ -1,0 +1,297 @@
+#include "lib/driver/convert.h"
+
+#include "calibration/calibration.h"
+#include "lib/driver/load.h"
+#include "lib/driver/quantize_leg.h"
+#include "lib/driver/runnable.h"
+#include "lib/driver/samples.h"
+#include "lib/driver/staging.h"
+#include "lib/driver/verify.h"
+#include "lib/emit/emit_c.h"
+#include "lib/onnx/onnx.h"
+#include "lib/plan/program.h"
+#include "lib/target/target.h"
+#include "passes/pass.h"
+
+namespace bevel::driver {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The value below which even a deliberately lossy output no longer stands for its source is the user's to say (compare
+// --max-drop); what no use accepts is a NaN or Inf on one side.
+constexpr double kFiniteOnlyDb = -1e300;
+
+Result<std::optional<Staging>> stage_beside(const fs::path& out, bool dry_run) {
+  if (out.filename().empty())
+    return fail(ExitCode::usage, "-o '{}': expected the name of a file.", printable(out.string()));
+  std::error_code error;
+  if (fs::is_directory(out, error))
+    return fail(ExitCode::output, "{}: is a folder; -o expects the name of a file. Nothing was written.", printable(out.string()));
+  std::optional<Staging> staging;
+  if (dry_run) return staging;
+  auto created = Staging::create(out.parent_path(), /*create_folder=*/false);
+  if (!created) return Failure(std::move(created).error());
+  staging.emplace(std::move(*created));
+  return staging;
+}
+
+// Runs source and written model side by side. What cannot be run is not an error: the record then says "not checked" and why.
+Status check_against_source(const Loaded& source, const Model& written, const std::optional<fs::path>& data,
+                            const std::string& from, double minimum_db, const CommonRequest& request,
+                            report::WriteRecord& record) {
+  const auto unchecked = [&](std::string reason) -> Status {
+    record.not_checked = std::move(reason);
+    return {};
+  };
+  if (!source.beyond_knowledge.empty()) return unchecked(source.beyond_knowledge);
+  if (const auto reason = eval::cannot_evaluate(source.model)) return unchecked(*reason);
+  eval::EvalOptions reference;
+  reference.use_kernels = false;
+  BEVEL_TRY(const auto before, runnable_of(source.model, "source model", reference));
+  BEVEL_TRY(const auto after, runnable_of(written, "written model"));
+  Samples samples;
+  if (data) {
+    BEVEL_TRY(samples, open_samples(*data, before->inputs(), request.max_samples, from));
+  } else {
+    auto random = random_samples(before->inputs());
+    if (!random) return unchecked(random.error().message);
+    samples = std::move(*random);
+    // A source that fails on random inputs (an index out of range, ...) says nothing about the output.
+    BEVEL_TRY(const auto first, samples.dataset->sample(0));
+    if (const auto tried = before->run(first); !tried)
+      return unchecked(fmt::format("the source model does not run on random inputs ({}); give samples with --data",
+                                   tried.error().message));
+  }
+  WorkerPool pool(request.threads);
+  BEVEL_TRY(const Measured measured,
+            measure_side_by_side({before.get(), after.get()}, {{0, 1}}, *samples.dataset, pool, "check"));
+  record.samples = samples.source;
+  record.outputs = measured.pairs[0];
+  return require_sqnr(record.outputs, minimum_db, "the written model against its source");
+}
+
+// Exports into the staging folder, reads it back and returns what was read.
+Result<Model> export_and_reload(const Model& model, const Staging& staging, const std::string& name, bool known,
+                                report::WriteRecord& record) {
+  BEVEL_TRY_STATUS(onnx::export_model(model, staging.path_of(name)));
+  if (known) {
+    BEVEL_TRY(Loaded loaded, load_model(staging.path_of(name)));
+    record.files.push_back({name, loaded.file_bytes});
+    return std::move(loaded.model);
+  }
+  BEVEL_TRY(Model reloaded, onnx::import_model(staging.path_of(name)));
+  std::error_code error;
+  record.files.push_back({name, fs::file_size(staging.path_of(name), error)});
+  std::string why;
+  if (!same_model(model, reloaded, &why))
+    return fail(ExitCode::verification, "verification failed: the written file reads back differently ({}). Nothing was written.", why);
+  return reloaded;
+}
+
+Status publish_model(Staging& staging, const std::string& name) {
+  std::vector<std::string> names;
+  std::error_code error;
+  if (fs::exists(staging.path_of(name + ".data"), error)) names.push_back(name + ".data");
+  names.push_back(name);
+  return staging.publish(names);
+}
+
+Result<std::optional<Calibration>> optional_calibration(const std::optional<fs::path>& data, const std::optional<fs::path>& profile,
+                                                        const Model& model, std::optional<std::size_t> max_samples,
+                                                        WorkerPool& pool) {
+  if (data && profile) return fail(ExitCode::usage, "--calib and --profile exclude each other: give one of them.");
+  std::optional<Calibration> calibration;
+  if (data) {
+    BEVEL_TRY(calibration, calibrate_on_samples(*data, data::inputs_needing_data(model.graph), max_samples, pool));
+  } else if (profile) {
+    BEVEL_TRY(calibration, calibrate_from_profile(*profile));
+  }
+  return calibration;
+}
+
+// Rounding-class pipelines must keep their outputs to rounding; a lossy pass only has to keep them finite.
+double required_db(const std::vector<passes::PipelineStep>& pipeline) {
+  for (const passes::PipelineStep& step : pipeline)
+    if (step.pass->accuracy == passes::Accuracy::lossy) return kFiniteOnlyDb;
+  return kRoundingSqnrDb;
+}
+
+}  // namespace
+
+Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
+  report::WriteRecord record;
+  record.command = request.command;
+  record.dry_run = request.dry_run;
+  BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
+  std::vector<passes::PipelineStep> pipeline;
+  if (!request.pipeline.empty()) {
+    const std::string_view named = passes::named_pipeline(request.pipeline);
+    BEVEL_TRY(pipeline, passes::parse_pipeline(named.empty() ? std::string_view(request.pipeline) : named));
+  }
+  BEVEL_TRY(const Loaded source, load_model(request.model, shapes));
+  BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
+  Model model = source.model;
+  record.nodes_before = model.graph.node_count();
+  WorkerPool pool(request.threads);
+  BEVEL_TRY(const auto calibration,
+            optional_calibration(request.calibration, request.profile, model, request.max_samples, pool));
+  if (source.beyond_knowledge.empty()) {
+    passes::RunOptions options;
+    options.verify_each = request.verify_each;
+    options.reproducer = request.reproducer;
+    std::vector<passes::PassReport> reports;
+    if (request.pipeline.empty()) {
+      BEVEL_TRY(reports, passes::simplify(model, options));
+    } else {
+      passes::Recipe recipe;
+      if (request.recipe) {
+        BEVEL_TRY(recipe, passes::read_recipe(*request.recipe));
+        BEVEL_TRY_STATUS(passes::check_recipe(recipe, model.graph));
+      }
+      passes::PassContext context;
+      context.measure = calibration ? calibration->measure.get() : nullptr;
+      context.recipe = &recipe;
+      BEVEL_TRY(reports, passes::run_pipeline(model, pipeline, context, options));
+    }
+    for (const passes::PassReport& report : reports) {
+      record.passes.push_back({report.pass, report.stats.changes});
+      for (const passes::NodeNote& note : report.stats.notes) record.stays_float.push_back({note.node, note.op_type, note.text});
+    }
+  } else {
+    record.notes.push_back(fmt::format("{}: carried through unchanged.", source.beyond_knowledge));
+  }
+  record.nodes_after = model.graph.node_count();
+  if (!staging) return record;
+  const std::string name = request.out.filename().string();
+  BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, source.beyond_knowledge.empty(), record));
+  BEVEL_TRY_STATUS(check_against_source(source, written, request.data ? request.data : request.calibration, "data",
+                                        required_db(pipeline), request, record));
+  BEVEL_TRY_STATUS(publish_model(*staging, name));
+  return record;
+}
+
+Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
+  report::WriteRecord record;
+  record.command = "calibrate";
+  record.dry_run = request.dry_run;
+  BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
+  BEVEL_TRY(Loaded source, load_model(request.model, shapes));
+  if (!source.beyond_knowledge.empty())
+    return fail_input("{}: {}, so it cannot be calibrated.", request.model.filename().string(), source.beyond_knowledge);
+  BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
+  record.nodes_before = source.model.graph.node_count();
+  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(source.model));
+  record.nodes_after = source.model.graph.node_count();
+  WorkerPool pool(request.threads);
+  BEVEL_TRY(Calibration calibration,
+            calibrate_on_samples(request.calibration, data::inputs_needing_data(source.model.graph), request.max_samples, pool));
+  // A dry run still quantizes a throw-away copy: it finds what the real run would stumble over.
+  RecordingMeasure recorder(*calibration.measure);
+  Model trial = source.model;
+  BEVEL_TRY(record.stays_float, quantize_model(trial, passes::Recipe{}, recorder));
+  calibration::Profile profile{calibration::model_hash(source.model), calibration.source.sha256, recorder.recorded()};
+  for (const fs::path& path : request.merge) {
+    BEVEL_TRY(const calibration::Profile other, calibration::read_profile(path));
+    auto merged = calibration::merge(profile, other);
+    if (!merged) return located(printable(path.string()), std::move(merged).error());
+    profile = std::move(*merged);
+  }
+  record.notes.push_back(fmt::format("{} values measured on {} samples", profile.statistics.values.size(), profile.statistics.samples));
+  if (!staging) return record;
+  const std::string name = request.out.filename().string();
+  BEVEL_TRY_STATUS(calibration::write_profile(profile, staging->path_of(name)));
+  BEVEL_TRY(const calibration::Profile reread, calibration::read_profile(staging->path_of(name)));
+  if (reread.model_hash != profile.model_hash || reread.statistics.samples != profile.statistics.samples ||
+      reread.statistics.values != profile.statistics.values)
+    return fail(ExitCode::verification, "verification failed: the written profile reads back differently. Nothing was written.");
+  std::error_code error;
+  record.files.push_back({name, fs::file_size(staging->path_of(name), error)});
+  record.notes.push_back("checked: the written profile reads back equal");
+  BEVEL_TRY_STATUS(staging->publish({name}));
+  return record;
+}
+
+Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
+  report::WriteRecord record;
+  record.command = "quantize";
+  record.dry_run = request.dry_run;
+  if (request.calibration.has_value() == request.profile.has_value())
+    return fail(ExitCode::usage, "quantize needs calibration data: give either --calib DATA or --profile PROFILE.");
+  std::string activations = "int8";
+  if (request.target) {
+    BEVEL_TRY(const target::Device device, target::find_device(*request.target));
+    activations = device.activation_dtype;
+  }
+  BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
+  BEVEL_TRY(const Loaded source, load_model(request.model, shapes));
+  if (!source.beyond_knowledge.empty())
+    return fail_input("{}: {}, so it cannot be quantized.", request.model.filename().string(), source.beyond_knowledge);
+  BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
+  Model model = source.model;
+  record.nodes_before = model.graph.node_count();
+  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(model));
+  BEVEL_TRY(const passes::Recipe recipe, choose_recipe(request.recipe, activations, model.graph));
+  WorkerPool pool(request.threads);
+  BEVEL_TRY(const auto calibration,
+            optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool));
+  BEVEL_TRY(record.stays_float, quantize_model(model, recipe, *calibration->measure));
+  record.nodes_after = model.graph.node_count();
+  if (!staging) return record;
+  const std::string name = request.out.filename().string();
+  BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, true, record));
+  BEVEL_TRY_STATUS(check_against_source(source, written, request.evaluation ? request.evaluation : request.calibration,
+                                        request.evaluation ? "evaluation" : "calibration", kFiniteOnlyDb, request, record));
+  BEVEL_TRY_STATUS(publish_model(*staging, name));
+  return record;
+}
+
+Result<report::WriteRecord> emit_c(const EmitRequest& request) {
+  report::WriteRecord record;
+  record.command = "emit-c";
+  record.dry_run = request.dry_run;
+  BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
+  BEVEL_TRY(Loaded source, load_model(request.model, shapes));
+  if (!source.beyond_knowledge.empty())
+    return fail_input("{}: {}, so it cannot be lowered.", request.model.filename().string(), source.beyond_knowledge);
+  std::optional<Staging> staging;
+  if (!request.dry_run) {
+    auto created = Staging::create(request.out, /*create_folder=*/true);
+    if (!created) return Failure(std::move(created).error());
+    staging.emplace(std::move(*created));
+  }
+  record.nodes_before = source.model.graph.node_count();
+  Model model = source.model;
+  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(model));
+  record.nodes_after = model.graph.node_count();
+  plan::PlanOptions options;
+  options.float_io = request.float_io;
+  auto planned = plan::plan_model(model, options);
+  if (!planned) return located(request.model.filename().string(), std::move(planned).error());
+  for (const plan::FloatNote& note : planned->stays_float) record.stays_float.push_back({note.node, note.op_type, note.reason});
+  emit::EmitOptions emit_options;
+  emit_options.name = request.name;
+  BEVEL_TRY(const emit::CSource c, emit::emit_c(planned->program, emit_options));
+  const std::vector<std::byte> bytes = plan::program_bytes(planned->program);
+  const std::vector<std::string> names{request.name + ".c", request.name + ".h", request.name + ".bvl"};
+  record.files = {{names[0], c.source.size()}, {names[1], c.header.size()}, {names[2], bytes.size()}};
+  if (!staging) return record;
+  BEVEL_TRY_STATUS(staging->write(names[0], c.source));
+  BEVEL_TRY_STATUS(staging->write(names[1], c.header));
+  BEVEL_TRY_STATUS(staging->write(names[2], bytes));
+  // The C source and the .bvl hold the same Program: the .bvl is run by the runtime here, against the model it came from.
+  BEVEL_TRY(const auto before, runnable_of(source.model, "source model"));
+  BEVEL_TRY(const auto after, open_runnable(staging->path_of(names[2])));
+  BEVEL_TRY(const Samples samples, random_samples(after->inputs()));
+  WorkerPool pool(request.threads);
+  BEVEL_TRY(const Measured measured,
+            measure_side_by_side({before.get(), after.get()}, {{0, 1}}, *samples.dataset, pool, "check"));
+  record.samples = samples.source;
+  record.outputs = measured.pairs[0];
+  BEVEL_TRY_STATUS(require_sqnr(record.outputs, kRoundingSqnrDb, "the Program in the C runtime against its model"));
+  BEVEL_TRY_STATUS(staging->publish(names));
+  return record;
+}
+
+}  // namespace bevel::driver

@@ -1,0 +1,51 @@
+// Calibration and quantization as legs that compile, quantize, calibrate and inspect share.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/data/dataset.h"
+#include "lib/data/measure.h"
+#include "lib/driver/samples.h"
+#include "lib/ir/graph.h"
+#include "lib/report/record.h"
+#include "passes/recipe.h"
+
+namespace bevel::driver {
+
+// A Measure and what it answers from.
+struct Calibration {
+  std::unique_ptr<data::Dataset> dataset;  // outlives `measure`; empty for a profile
+  std::unique_ptr<data::Measure> measure;
+  report::SampleSource source;
+};
+Result<Calibration> calibrate_on_samples(const std::filesystem::path& data, const std::vector<data::ModelInput>& inputs,
+                                         std::optional<std::size_t> max_samples, WorkerPool& pool);
+Result<Calibration> calibrate_from_profile(const std::filesystem::path& profile);
+
+// Runs the quantize pass on a simplified, inferred model. Returns the compute nodes that stay float, with reasons.
+Result<std::vector<report::FloatRow>> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure);
+
+// Forwards to another Measure and keeps every answer: what a profile is made of.
+class RecordingMeasure final : public data::Measure {
+ public:
+  explicit RecordingMeasure(data::Measure& inner) : inner_(inner) {}
+  Result<data::Statistics> measure(const Model& model, const data::Request& request) override;
+  [[nodiscard]] const data::Statistics& recorded() const { return recorded_; }
+
+ private:
+  data::Measure& inner_;
+  data::Statistics recorded_;
+};
+
+// Answers every request with values between -1 and 1: for forecasts that need no data (which nodes have an integer form, what a
+// plan costs), never for a model that is written.
+class ForecastMeasure final : public data::Measure {
+ public:
+  Result<data::Statistics> measure(const Model& model, const data::Request& request) override;
+};
+
+}  // namespace bevel::driver

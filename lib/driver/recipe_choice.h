@@ -1,0 +1,26 @@
+// From flags, target and a recipe file to the one recipe that the passes see, and that is written as recipe.json.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/ir/graph.h"
+#include "lib/support/result.h"
+#include "passes/recipe.h"
+
+namespace bevel::driver {
+
+struct RecipeFlags {
+  std::optional<std::filesystem::path> recipe;
+  std::vector<std::string> keep_float;     // node names, or op types
+  std::optional<std::string> range;        // "minmax", ...
+  std::optional<std::string> activations;  // "int8", "uint8"
+};
+
+// `default_activations`: the target's. A recipe file states everything itself; flags go over it. `graph` is the simplified one,
+// whose node names recipes speak of. Exit 2 for a wrong flag, 5 for a wrong recipe.
+Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Graph& graph);
+
+}  // namespace bevel::driver

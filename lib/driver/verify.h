@@ -1,0 +1,44 @@
+// Executions of the same network side by side, on the same samples.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lib/driver/runnable.h"
+#include "lib/driver/samples.h"
+#include "lib/report/record.h"
+
+namespace bevel::driver {
+
+struct Measured {
+  std::vector<std::vector<report::OutputComparison>> pairs;  // one per pair asked for, one row per output
+  std::string metric;                                        // empty: no labels
+  std::vector<double> metrics;                               // one per runnable, when there are labels
+};
+
+// Runs every runnable on every sample (inputs matched by name, else by position); `pairs` are (reference, test) indices whose outputs
+// are compared, matched by name, else by position. Sums run in sample order, whatever the thread count. Exit 5 when inputs
+// or outputs do not correspond.
+Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnables,
+                                      const std::vector<std::pair<std::size_t, std::size_t>>& pairs,
+                                      const data::Dataset& dataset, WorkerPool& pool, const std::string& label);
+
+// Points lost by `test` against `reference`: percent for top-k, 100 x for auc, relative percent for mse (lower is better); never
+// negative zero. Without a metric the caller uses 100 - agreement.
+double drop_in_points(const std::string& metric, double reference, double test);
+
+// SQNR in dB of each quantized layer's output in `quantized` against the value of the same name in `reference`, by anchor
+// node name; on the first `samples` of the data. Layers whose float counterpart was renamed away are left out.
+Result<std::map<std::string, double>> layer_sqnr(const Model& reference, const Model& quantized, const data::Dataset& dataset,
+                                                 std::size_t samples, WorkerPool& pool);
+
+// Float outputs that only rounding separates: bound of a rounding-class pass or of a float step in two implementations.
+constexpr double kRoundingSqnrDb = 60.0;
+
+// Exit 4 naming the first output whose SQNR is below `minimum_db`, or that is NaN on one side.
+Status require_sqnr(const std::vector<report::OutputComparison>& outputs, double minimum_db, const std::string& what);
+
+}  // namespace bevel::driver

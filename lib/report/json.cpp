@@ -1,0 +1,233 @@
+// Records to JSON. Keys here are the documented, stable ones: docs/report-schema.md.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "lib/report/report.h"
+
+namespace bevel::report {
+
+namespace {
+
+using Json = nlohmann::json;  // objects are std::map: keys come out sorted
+
+Json number(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  return value;
+}
+
+template <typename T>
+Json optional(const std::optional<T>& value) {
+  if (!value) return nullptr;
+  if constexpr (std::is_same_v<T, double>) return number(*value);
+  else return *value;
+}
+
+Json to(const SampleSource& source) {
+  return {{"from", source.from}, {"count", source.count}, {"sha256", source.sha256.empty() ? Json() : Json(source.sha256)}};
+}
+
+Json to(const std::vector<OutputComparison>& outputs) {
+  Json list = Json::array();
+  for (const OutputComparison& output : outputs)
+    list.push_back({{"output", output.output},
+                    {"sqnr_db", number(output.sqnr_db)},
+                    {"agreement", number(output.agreement)},
+                    {"max_abs_difference", number(output.max_abs_difference)},
+                    {"identical", output.identical},
+                    {"elements", output.elements}});
+  return list;
+}
+
+Json to(const std::vector<FloatRow>& rows) {
+  Json list = Json::array();
+  for (const FloatRow& row : rows) list.push_back({{"node", row.node}, {"op", row.op_type}, {"reason", row.reason}});
+  return list;
+}
+
+Json to(const std::vector<NamedBytes>& rows) {
+  Json list = Json::array();
+  for (const NamedBytes& row : rows) list.push_back({{"name", row.name}, {"bytes", row.bytes}});
+  return list;
+}
+
+// Names come from files and may hold any bytes: invalid UTF-8 is replaced, never thrown on.
+std::string dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+Json worst_of(const std::vector<OutputComparison>& outputs, double OutputComparison::* field) {
+  if (outputs.empty()) return nullptr;
+  double worst = outputs.front().*field;
+  for (const OutputComparison& output : outputs) worst = std::fmin(worst, output.*field);
+  return number(worst);
+}
+
+}  // namespace
+
+std::string to_json(const CompileRecord& record) {
+  Json json;
+  json["format"] = "bevel-report/1";
+  json["command"] = "compile";
+  json["status"] = record.status;
+  json["messages"] = record.messages;
+  json["notes"] = record.notes;
+  json["model"] = {{"graph", record.model.graph},           {"sha256", record.model.sha256},
+                   {"parameters", record.model.parameters}, {"macs", record.model.macs},
+                   {"nodes", record.model.nodes},           {"nodes_simplified", record.model.nodes_simplified},
+                   {"opset", record.model.opset}};
+  json["target"] = {{"name", record.target.name},
+                    {"summary", record.target.summary},
+                    {"isa", record.target.isa},
+                    {"clock_hz", record.target.clock_hz}};
+  json["calibration"] = to(record.calibration);
+  json["samples"] = record.samples ? to(*record.samples) : Json();
+  json["metric"] = record.metric ? Json{{"name", record.metric->name},
+                                        {"float", optional(record.metric->float_model)},
+                                        {"int8", optional(record.metric->int8_model)},
+                                        {"runtime", optional(record.metric->runtime)}}
+                                 : Json();
+  json["sqnr_db"] = worst_of(record.int8_outputs, &OutputComparison::sqnr_db);
+  json["agreement"] = worst_of(record.int8_outputs, &OutputComparison::agreement);
+  json["outputs"] = {{"int8", to(record.int8_outputs)}, {"runtime", to(record.runtime_outputs)}};
+  json["max_drop"] = optional(record.max_drop);
+  json["drop"] = optional(record.drop);
+  json["sizes"] = {{"float_onnx_bytes", record.float_onnx_bytes},
+                   {"int8_onnx_bytes", record.int8_onnx_bytes},
+                   {"int8_onnx_ratio", record.float_onnx_bytes ? Json(static_cast<double>(record.int8_onnx_bytes) /
+                                                                      static_cast<double>(record.float_onnx_bytes))
+                                                               : Json()},
+                   {"bvl_bytes", record.program_bytes},
+                   {"c_source_bytes", record.c_source_bytes}};
+  json["ram"] = {{"bytes", record.ram_bytes},
+                 {"arena_bytes", record.arena_bytes},
+                 {"arena_lower_bound_bytes", record.arena_lower_bound},
+                 {"state_bytes", record.state_bytes},
+                 {"peak_step", record.peak_step},
+                 {"alive_at_peak", to(record.peak_tensors)}};
+  json["flash"] = {{"bytes", record.flash_bytes},
+                   {"constant_bytes", record.constant_bytes},
+                   {"code_bytes_modelled", record.flash_bytes > record.constant_bytes
+                                               ? record.flash_bytes - record.constant_bytes
+                                               : std::uint64_t{0}},
+                   {"largest_weights", to(record.largest_weights)}};
+  json["stack"] = {{"bytes_at_most", record.stack_bytes}};
+  json["latency"] = {{"seconds", number(record.latency_seconds)}, {"cycles", record.cycles}, {"modelled", true}};
+  json["energy"] = {{"joules", number(record.energy_joules)}, {"modelled", true}};
+  json["budget"] = Json::array();
+  for (const BudgetRow& row : record.budget)
+    json["budget"].push_back({{"name", row.name},
+                              {"unit", row.unit},
+                              {"value", number(row.value)},
+                              {"limit", number(row.limit)},
+                              {"from", row.from},
+                              {"modelled", row.modelled},
+                              {"met", row.met}});
+  json["target_that_fits"] = optional(record.target_that_fits);
+  json["layers"] = Json::array();
+  for (const LayerRow& row : record.layers)
+    json["layers"].push_back({{"name", row.name},
+                              {"kernel", row.kernel},
+                              {"macs", row.macs},
+                              {"cycles", row.cycles},
+                              {"weight_bytes", row.weight_bytes},
+                              {"sqnr_db", optional(row.sqnr_db)}});
+  json["stays_float"] = to(record.stays_float);
+  json["files"] = record.files;
+  return dump(json);
+}
+
+std::string to_json(const WriteRecord& record) {
+  Json json;
+  json["format"] = "bevel-write/1";
+  json["command"] = record.command;
+  json["dry_run"] = record.dry_run;
+  json["files"] = to(record.files);
+  json["checked"] = record.not_checked.empty() && !record.dry_run;
+  json["not_checked"] = record.not_checked.empty() ? Json() : Json(record.not_checked);
+  json["samples"] = record.samples ? to(*record.samples) : Json();
+  json["outputs"] = to(record.outputs);
+  json["nodes"] = {{"before", record.nodes_before}, {"after", record.nodes_after}};
+  json["passes"] = Json::array();
+  for (const auto& row : record.passes) json["passes"].push_back({{"pass", row.pass}, {"changes", row.changes}});
+  json["stays_float"] = to(record.stays_float);
+  json["notes"] = record.notes;
+  return dump(json);
+}
+
+std::string to_json(const RunRecord& record) {
+  Json json{{"format", "bevel-run/1"}, {"samples", record.samples}, {"sha256", record.stable_hash}};
+  json["outputs"] = Json::array();
+  for (const auto& output : record.outputs) json["outputs"].push_back({{"name", output.name}, {"type", output.type}});
+  return dump(json);
+}
+
+std::string to_json(const EvalRecord& record) {
+  return dump({{"format", "bevel-eval/1"},
+               {"samples", to(record.samples)},
+               {"metric", {{"name", record.metric}, {"value", number(record.value)}}}});
+}
+
+std::string to_json(const CompareRecord& record) {
+  Json json{{"format", "bevel-compare/1"}, {"samples", to(record.samples)}, {"outputs", to(record.outputs)}};
+  json["metric"] = record.metric.empty()
+                       ? Json()
+                       : Json{{"name", record.metric}, {"a", optional(record.a)}, {"b", optional(record.b)}};
+  json["max_drop"] = optional(record.max_drop);
+  json["drop"] = optional(record.drop);
+  json["passed"] = record.passed;
+  return dump(json);
+}
+
+std::string to_json(const InspectRecord& record) {
+  Json json{{"format", "bevel-inspect/1"}, {"graph", record.graph}, {"sha256", record.sha256}, {"opsets", record.opsets}};
+  for (const auto& [key, ports] : {std::pair{"inputs", &record.inputs}, std::pair{"outputs", &record.outputs}}) {
+    json[key] = Json::array();
+    for (const auto& port : *ports) json[key].push_back({{"name", port.name}, {"type", port.type}});
+  }
+  json["layers"] = Json::array();
+  for (const InspectRow& row : record.layers)
+    json["layers"].push_back({{"node", row.node},
+                              {"op", row.op_type},
+                              {"known", row.known},
+                              {"output", row.shape},
+                              {"macs", optional(row.macs)},
+                              {"parameters", row.parameters},
+                              {"weight_bytes", row.weight_bytes},
+                              {"output_bytes", optional(row.output_bytes)}});
+  json["parameters"] = record.parameters;
+  json["weight_bytes"] = record.weight_bytes;
+  json["macs"] = record.macs;
+  json["macs_complete"] = record.macs_complete;
+  json["nodes_simplified"] = record.nodes_simplified;
+  json["stays_float"] = to(record.stays_float);
+  json["stays_float_unknown"] = record.stays_float_unknown.empty() ? Json() : Json(record.stays_float_unknown);
+  json["notes"] = record.notes;
+  return dump(json);
+}
+
+std::string to_json(const std::vector<TargetRow>& targets) {
+  Json list = Json::array();
+  for (const TargetRow& row : targets)
+    list.push_back({{"name", row.name},
+                    {"summary", row.summary},
+                    {"isa", row.isa},
+                    {"activations", row.activations},
+                    {"ram_bytes", row.ram_bytes},
+                    {"flash_bytes", row.flash_bytes},
+                    {"clock_hz", row.clock_hz},
+                    {"active_watts", row.active_watts},
+                    {"sources", row.sources}});
+  return dump({{"format", "bevel-targets/1"}, {"targets", list}});
+}
+
+std::string to_json(const std::vector<PassRow>& passes) {
+  Json list = Json::array();
+  for (const PassRow& row : passes) {
+    Json options = Json::array();
+    for (const auto& option : row.options)
+      options.push_back({{"name", option.name}, {"default", option.default_value}, {"summary", option.summary}});
+    list.push_back({{"name", row.name}, {"accuracy", row.accuracy}, {"summary", row.summary}, {"options", options}});
+  }
+  return dump({{"format", "bevel-passes/1"}, {"passes", list}});
+}
+
+}  // namespace bevel::report

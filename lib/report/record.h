@@ -1,0 +1,180 @@
+// What a road hands over to be shown: plain figures, no behaviour. lib/report turns them into JSON, Markdown and the terminal's
+// summary. Nothing here holds a clock, a host, a path or a thread count, so that equal work gives equal bytes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bevel::report {
+
+// Where the samples of a measurement came from.
+struct SampleSource {
+  std::string from;         // "evaluation", "calibration", "random"
+  std::uint64_t count = 0;
+  std::string sha256;       // of the data's content; empty for random inputs
+  bool operator==(const SampleSource&) const = default;
+};
+
+// A labelled metric of up to three executions of the same network. Percent for top-k, 0..1 for auc.
+struct MetricFigures {
+  std::string name;
+  std::optional<double> float_model, int8_model, runtime;
+};
+
+// One output of a test execution against a reference, pooled over samples.
+struct OutputComparison {
+  std::string output;
+  double sqnr_db = 0;             // +inf: identical
+  double agreement = 0;           // fraction of samples with the same argmax (of equal values the lowest index)
+  double max_abs_difference = 0;
+  std::int64_t identical = 0, elements = 0;
+};
+
+struct LayerRow {
+  std::string name, kernel;
+  std::uint64_t macs = 0, cycles = 0, weight_bytes = 0;
+  std::optional<double> sqnr_db;  // of the layer's quantized output against the float model, where it was measured
+};
+
+struct FloatRow {
+  std::string node, op_type, reason;
+};
+
+struct BudgetRow {
+  std::string name;      // "ram", "flash", "latency", "energy"
+  std::string unit;      // "B", "s", "J"
+  double value = 0;
+  double limit = 0;
+  bool modelled = false; // from the device's cost table, not counted
+  bool met = true;
+  std::string from;      // "stated" by the user, or the "device"'s own size
+};
+
+struct NamedBytes {
+  std::string name;
+  std::uint64_t bytes = 0;
+};
+
+// The figures of one file that was written, or would have been.
+struct CompileRecord {
+  std::string status = "ok";           // "ok", "budget-missed", "verification-failed", "dry-run"
+  std::vector<std::string> messages;   // why the status is not ok; the same paragraphs as on stderr
+  std::vector<std::string> notes;      // what a user should know and need not act on
+
+  struct ModelFigures {
+    std::string graph, sha256;
+    std::uint64_t parameters = 0, macs = 0, nodes = 0, nodes_simplified = 0;
+    std::int64_t opset = 0;
+  } model;
+  struct TargetFigures {
+    std::string name, summary, isa;
+    double clock_hz = 0;
+  } target;
+
+  // Verification: absent in a dry run and when a budget was missed first.
+  std::optional<SampleSource> samples;
+  std::optional<MetricFigures> metric;
+  std::vector<OutputComparison> int8_outputs;     // int8 ONNX, evaluated, against the float model
+  std::vector<OutputComparison> runtime_outputs;  // the Program in the C runtime against the evaluated int8 ONNX
+  std::optional<double> max_drop;                 // as asked for
+  std::optional<double> drop;                     // in points, the worse of int8 and runtime
+
+  SampleSource calibration;
+  std::uint64_t float_onnx_bytes = 0, int8_onnx_bytes = 0, program_bytes = 0, c_source_bytes = 0;
+  std::uint64_t arena_bytes = 0, arena_lower_bound = 0, state_bytes = 0, ram_bytes = 0;
+  std::uint64_t constant_bytes = 0, flash_bytes = 0;
+  std::uint64_t stack_bytes = 0;                  // bound, stated apart from RAM
+  std::uint64_t cycles = 0;
+  double latency_seconds = 0, energy_joules = 0;
+  std::vector<BudgetRow> budget;
+  std::string peak_step;                          // node whose step has the largest set of tensors alive
+  std::vector<NamedBytes> peak_tensors, largest_weights;
+  std::optional<std::string> target_that_fits;    // only when a budget was missed; empty: none known
+  std::vector<LayerRow> layers;
+  std::vector<FloatRow> stays_float;
+  std::map<std::string, std::string> files;       // name -> SHA-256 of every other output
+};
+
+// optimize, calibrate, quantize, emit-c, opt: what was written and how it was checked.
+struct WriteRecord {
+  std::string command;
+  std::vector<NamedBytes> files;
+  std::optional<SampleSource> samples;
+  std::vector<OutputComparison> outputs;          // against the source
+  std::string not_checked;                        // why nothing could be compared; empty: it was
+  std::uint64_t nodes_before = 0, nodes_after = 0;
+  struct PassRow {
+    std::string pass;
+    std::uint64_t changes = 0;
+  };
+  std::vector<PassRow> passes;
+  std::vector<FloatRow> stays_float;
+  std::vector<std::string> notes;
+  bool dry_run = false;
+};
+
+struct RunRecord {
+  std::uint64_t samples = 0;                      // 1 for whole tensors
+  struct Output {
+    std::string name, type;
+  };
+  std::vector<Output> outputs;
+  std::string stable_hash;                        // SHA-256 over all output values, in order
+};
+
+struct EvalRecord {
+  SampleSource samples;
+  std::string metric;
+  double value = 0;
+};
+
+struct CompareRecord {
+  SampleSource samples;
+  std::vector<OutputComparison> outputs;          // B against A
+  std::string metric;                             // empty: no labels
+  std::optional<double> a, b;
+  std::optional<double> max_drop, drop;
+  bool passed = true;
+};
+
+struct InspectRow {
+  std::string node, op_type, shape;               // shape of the first output, with its dtype
+  std::optional<std::uint64_t> macs;              // absent: a dimension is unknown
+  std::uint64_t parameters = 0, weight_bytes = 0;
+  std::optional<std::uint64_t> output_bytes;
+  bool known = true;
+};
+
+struct InspectRecord {
+  std::string graph, sha256, opsets;
+  struct Port {
+    std::string name, type;
+  };
+  std::vector<Port> inputs, outputs;
+  std::vector<InspectRow> layers;
+  std::uint64_t parameters = 0, weight_bytes = 0, nodes_simplified = 0;
+  std::uint64_t macs = 0;                         // sum of the known ones
+  bool macs_complete = true;
+  std::vector<FloatRow> stays_float;
+  std::string stays_float_unknown;                // why the forecast could not be made; empty: it was
+  std::vector<std::string> notes;
+};
+
+struct TargetRow {
+  std::string name, summary, isa, activations;
+  double ram_bytes = 0, flash_bytes = 0, clock_hz = 0, active_watts = 0;
+  std::map<std::string, std::string> sources;     // figure -> where it comes from
+};
+
+struct PassRow {
+  std::string name, accuracy, summary;
+  struct Option {
+    std::string name, default_value, summary;
+  };
+  std::vector<Option> options;
+};
+
+}  // namespace bevel::report

@@ -1,0 +1,198 @@
+// What a person reads at the terminal. Short: the figures that decide, and where the rest is.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lib/report/report.h"
+#include "lib/support/result.h"
+
+namespace bevel::report {
+
+namespace {
+
+constexpr std::size_t kListed = 8;  // rows of a list that a summary shows before it says how many more there are
+
+std::string paint(const Style& style, const char* code, const std::string& text) {
+  return style.color ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
+}
+std::string good(const Style& style, const std::string& text) { return paint(style, "32", text); }
+std::string bad(const Style& style, const std::string& text) { return paint(style, "1;31", text); }
+
+std::string samples_text(const SampleSource& source) {
+  if (source.from == "evaluation") return fmt::format("{} evaluation samples", source.count);
+  if (source.from == "calibration") return fmt::format("{} calibration samples; no evaluation data was given", source.count);
+  if (source.from == "data") return fmt::format("{} samples", source.count);
+  return fmt::format("{} seeded random inputs; no data was given", source.count);
+}
+
+void list_float(std::string& out, const std::vector<FloatRow>& rows) {
+  for (std::size_t i = 0; i < rows.size() && i < kListed; ++i)
+    out += fmt::format("  {} ({}): {}\n", printable(rows[i].node, 60), printable(rows[i].op_type, 40), rows[i].reason);
+  if (rows.size() > kListed) out += fmt::format("  and {} more\n", rows.size() - kListed);
+}
+
+void list_outputs(std::string& out, const std::vector<OutputComparison>& outputs) {
+  for (std::size_t i = 0; i < outputs.size() && i < kListed; ++i) {
+    const OutputComparison& row = outputs[i];
+    out += fmt::format("  {:<24} SQNR {}, agreement {:.2f} %, largest difference {:.4g}, identical {} of {}\n",
+                       printable(row.output, 60), decibels(row.sqnr_db), 100 * row.agreement, row.max_abs_difference,
+                       row.identical, row.elements);
+  }
+  if (outputs.size() > kListed) out += fmt::format("  and {} more outputs\n", outputs.size() - kListed);
+}
+
+std::string metric_text(const std::string& name, const std::optional<double>& value) {
+  if (!value) return "-";
+  return name.rfind("top", 0) == 0 ? fmt::format("{:.2f} %", *value) : fmt::format("{:.4f}", *value);
+}
+
+}  // namespace
+
+std::string summary(const CompileRecord& record, const std::string& folder, const Style& style) {
+  std::string out;
+  const auto row = [&](const char* name, const std::string& text) { out += fmt::format("{:<10} {}\n", name, text); };
+  row("model", fmt::format("{}: {} parameters, {} MACs", record.model.graph.empty() ? "(unnamed)" : printable(record.model.graph, 60),
+                           grouped(record.model.parameters), grouped(record.model.macs)));
+  row("target", fmt::format("{} ({})", record.target.name, record.target.summary));
+  if (record.metric)
+    row("accuracy", fmt::format("{}: float {}, int8 {}, C runtime {}   ({})", record.metric->name,
+                                metric_text(record.metric->name, record.metric->float_model),
+                                metric_text(record.metric->name, record.metric->int8_model),
+                                metric_text(record.metric->name, record.metric->runtime), samples_text(*record.samples)));
+  else if (record.samples)
+    row("samples", samples_text(*record.samples));
+  for (std::size_t i = 0; i < record.int8_outputs.size() && i < kListed; ++i) {
+    const OutputComparison& output = record.int8_outputs[i];
+    row(i == 0 ? "fidelity" : "", fmt::format("'{}': SQNR {}, agrees with float on {:.2f} % of samples",
+                                              printable(output.output, 40), decibels(output.sqnr_db), 100 * output.agreement));
+  }
+  if (record.int8_onnx_bytes)
+    row("size", fmt::format("ONNX {} -> {} ({:.3f}); .bvl {}", human_bytes(static_cast<double>(record.float_onnx_bytes)),
+                            human_bytes(static_cast<double>(record.int8_onnx_bytes)),
+                            static_cast<double>(record.int8_onnx_bytes) /
+                                static_cast<double>(std::max<std::uint64_t>(record.float_onnx_bytes, 1)),
+                            human_bytes(static_cast<double>(record.program_bytes))));
+  const auto budget_of = [&](const char* name) -> const BudgetRow* {
+    for (const BudgetRow& budget : record.budget)
+      if (budget.name == name) return &budget;
+    return nullptr;
+  };
+  const auto budget_row = [&](const char* name, const std::string& value) {
+    const BudgetRow* budget = budget_of(name);
+    std::string verdict = "no limit";
+    if (budget)
+      verdict = fmt::format("of {:<10} {}", human_quantity(budget->limit, budget->unit),
+                            budget->met ? good(style, "fits") : bad(style, "MISSED"));
+    row(name, fmt::format("{:<28} {}", value, verdict));
+  };
+  budget_row("ram", fmt::format("{} B", grouped(record.ram_bytes)));
+  budget_row("flash", fmt::format("{} B", grouped(record.flash_bytes)));
+  budget_row("latency", fmt::format("{} (modelled)", human_quantity(record.latency_seconds, "s")));
+  budget_row("energy", fmt::format("{} (modelled)", human_quantity(record.energy_joules, "J")));
+  if (record.stays_float.empty()) {
+    row("float", "nothing: every compute node runs in integers");
+  } else {
+    row("float", fmt::format("{} compute node(s) stay float:", record.stays_float.size()));
+    list_float(out, record.stays_float);
+  }
+  for (const std::string& note : record.notes) row("note", note);
+  if (record.status == "dry-run") row("files", "none: dry run");
+  else if (record.status != "ok") row("files", fmt::format("{}/report.md and report.json only", folder));
+  else row("files", fmt::format("{}/  model.int8.onnx, model.c, model.h, model.bvl, recipe.json, report.md, report.json", folder));
+  if (record.status == "ok") row("status", good(style, "ok"));
+  else if (record.status == "dry-run") row("status", "dry run: the inputs are sound and the budgets are met");
+  else row("status", bad(style, record.status));
+  return out;
+}
+
+std::string summary(const WriteRecord& record) {
+  std::string out;
+  for (const auto& pass : record.passes)
+    out += fmt::format("pass       {}: {}\n", pass.pass, pass.changes ? fmt::format("{} change(s)", pass.changes) : "nothing to change");
+  if (record.nodes_before) out += fmt::format("nodes      {} -> {}\n", record.nodes_before, record.nodes_after);
+  if (!record.stays_float.empty()) {
+    out += fmt::format("float      {} compute node(s) stay float:\n", record.stays_float.size());
+    list_float(out, record.stays_float);
+  }
+  for (const NamedBytes& file : record.files)
+    out += fmt::format("{:<10} {} ({} B)\n", record.dry_run ? "would be" : "written", file.name, grouped(file.bytes));
+  if (!record.not_checked.empty()) out += fmt::format("not checked: {}\n", record.not_checked);
+  if (record.samples) {
+    out += fmt::format("checked    against its source on {}\n", samples_text(*record.samples));
+    list_outputs(out, record.outputs);
+  }
+  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
+  return out;
+}
+
+std::string summary(const RunRecord& record, const std::string& file) {
+  std::string out;
+  for (const auto& output : record.outputs) out += fmt::format("{:<24} {}\n", printable(output.name, 60), output.type);
+  out += fmt::format("{} sample(s); {}; values' SHA-256 {}\n", record.samples,
+                     file.empty() ? std::string("nothing written") : "written to " + file, record.stable_hash.substr(0, 16));
+  return out;
+}
+
+std::string summary(const EvalRecord& record) {
+  return fmt::format("{} {}   ({})\n", record.metric, metric_text(record.metric, record.value), samples_text(record.samples));
+}
+
+std::string summary(const CompareRecord& record, const Style& style) {
+  std::string out = fmt::format("B against A on {}\n", samples_text(record.samples));
+  list_outputs(out, record.outputs);
+  if (!record.metric.empty())
+    out += fmt::format("  {}: A {}, B {}\n", record.metric, metric_text(record.metric, record.a),
+                       metric_text(record.metric, record.b));
+  if (record.max_drop && record.drop)
+    out += fmt::format("  drop {:.3f} points of at most {:.3f}: {}\n", *record.drop, *record.max_drop,
+                       record.passed ? good(style, "ok") : bad(style, "too much"));
+  return out;
+}
+
+std::string summary(const InspectRecord& record) {
+  std::string out = fmt::format("graph      {}   opsets {}\n", printable(record.graph, 80), record.opsets);
+  for (const auto& port : record.inputs) out += fmt::format("input      {}  {}\n", printable(port.name, 60), port.type);
+  for (const auto& port : record.outputs) out += fmt::format("output     {}  {}\n", printable(port.name, 60), port.type);
+  out += fmt::format("\n{:<34} {:<20} {:<24} {:>12} {:>14} {:>12} {:>12}\n", "node", "op", "output", "parameters", "MACs",
+                     "weights, B", "output, B");
+  for (const InspectRow& row : record.layers)
+    out += fmt::format("{:<34} {:<20} {:<24} {:>12} {:>14} {:>12} {:>12}\n", printable(row.node, 34),
+                       printable(row.op_type, 20) + (row.known ? "" : " ?"), row.shape, grouped(row.parameters),
+                       row.macs ? grouped(*row.macs) : "?", grouped(row.weight_bytes),
+                       row.output_bytes ? grouped(*row.output_bytes) : "?");
+  out += fmt::format("\ntotal      {} parameters ({} B), {}{} MACs, {} nodes ({} after simplification)\n",
+                     grouped(record.parameters), grouped(record.weight_bytes), record.macs_complete ? "" : "at least ",
+                     grouped(record.macs), record.layers.size(), record.nodes_simplified);
+  if (!record.stays_float_unknown.empty())
+    out += fmt::format("float      no forecast: {}\n", record.stays_float_unknown);
+  else if (record.stays_float.empty())
+    out += "float      nothing would stay float: every compute node has an integer form\n";
+  else {
+    out += fmt::format("float      {} compute node(s) would stay float:\n", record.stays_float.size());
+    for (const FloatRow& row : record.stays_float)
+      out += fmt::format("  {} ({}): {}\n", printable(row.node, 60), printable(row.op_type, 40), row.reason);
+  }
+  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
+  return out;
+}
+
+std::string summary(const std::vector<TargetRow>& targets) {
+  std::string out = fmt::format("{:<12} {:>12} {:>12} {:>10} {:<12} {:<6} {}\n", "target", "RAM", "flash", "clock", "isa", "acts", "");
+  for (const TargetRow& row : targets)
+    out += fmt::format("{:<12} {:>12} {:>12} {:>10} {:<12} {:<6} {}\n", row.name, human_bytes(row.ram_bytes),
+                       human_bytes(row.flash_bytes), human_quantity(row.clock_hz, "Hz"), row.isa, row.activations, row.summary);
+  return out;
+}
+
+std::string summary(const std::vector<PassRow>& passes) {
+  std::string out;
+  for (const PassRow& row : passes) {
+    out += fmt::format("{:<26} {:<9} {}\n", row.name, row.accuracy, row.summary);
+    for (const auto& option : row.options)
+      out += fmt::format("{:<36} {}={}  {}\n", "", option.name, option.default_value, option.summary);
+  }
+  return out;
+}
+
+}  // namespace bevel::report

@@ -1,0 +1,38 @@
+#include <memory>
+
+#include "lib/driver/convert.h"
+#include "lib/report/report.h"
+#include "tools/bevel/command.h"
+
+namespace bevel::cli {
+
+Command quantize_command() {
+  struct Flags {
+    driver::QuantizeRequest request;
+    bool json = false;
+  };
+  const auto flags = std::make_shared<Flags>();
+  driver::QuantizeRequest& request = flags->request;
+  return {"quantize",
+          "an int8 ONNX model (QuantizeLinear / DequantizeLinear), compared with its source",
+          "bevel quantize model.onnx --calib calib.json -o model.int8.onnx",
+          {{"MODEL", &request.model, "ONNX model (float)", true},
+           {"--calib", &request.calibration, "calibration samples: a bevel-data/1 description or an .npz"},
+           {"--profile", &request.profile, "a calibration profile of `bevel calibrate`, instead of --calib"},
+           {"--eval", &request.evaluation, "samples for the check; default: the calibration samples"},
+           {"-o,--out", &request.out, "the int8 model", true},
+           {"--target", &request.target, "take the activations' dtype from this device (default int8)"},
+           {"--recipe", &request.recipe.recipe, "a recipe: precision and range per node"},
+           {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; may be repeated"},
+           {"--range", &request.recipe.range, "minmax, percentile[:99.9], mse or entropy"},
+           {"--activations", &request.recipe.activations, "int8 or uint8"},
+           shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
+           threads_flag(request.threads)},
+          [flags] {
+            const auto record = driver::quantize(flags->request);
+            if (!record) return report_failure(record.error());
+            return print_result(flags->json ? report::to_json(*record) : report::summary(*record));
+          }};
+}
+
+}  // namespace bevel::cli

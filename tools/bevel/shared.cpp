@@ -1,0 +1,35 @@
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "tools/bevel/command.h"
+
+namespace bevel::cli {
+
+Flag json_flag(bool& field) { return {"--json", &field, "print the result as JSON instead of a summary"}; }
+Flag threads_flag(unsigned& field) { return {"-j", &field, "threads; results do not depend on it (default: one per core)"}; }
+Flag samples_flag(std::optional<std::size_t>& field) { return {"--samples", &field, "use the first N samples of each data set"}; }
+Flag shape_flag(std::vector<std::string>& field) {
+  return {"--shape", &field, "bind a symbol (N=8) or an input's shape (image=1x3x224x224); may be repeated"};
+}
+Flag dry_run_flag(bool& field) { return {"--dry-run", &field, "check the inputs and say what would happen; write nothing"}; }
+
+bool color_wanted() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || no_color[0] == '\0');
+}
+
+int report_failure(const Diagnostic& diagnostic) {
+  fmt::print(stderr, "bevel: {}\n", diagnostic.message);
+  return static_cast<int>(diagnostic.code);
+}
+
+int print_result(const std::string& text, ExitCode code) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    return report_failure({ExitCode::output, "the result cannot be written to standard output."});
+  return static_cast<int>(code);
+}
+
+}  // namespace bevel::cli
