@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lib/data/dataset.h"
 #include "lib/data/measure.h"
@@ -16,16 +17,21 @@ namespace bevel::calibration {
 // computed value: exit 5 naming sample and tensor.
 std::unique_ptr<data::Measure> measure_by_running(const data::Dataset& dataset, WorkerPool& pool);
 
-// A profile: integer statistics of one model's values. The model is identified by the hash of its text form, tensors included.
+// Names of all float32 values that a model computes or takes as inputs: what a stored profile holds, so that any recipe finds
+// its answers. Needs inferred types.
+std::vector<std::string> measurable_values(const Model& model);
+
+// A profile: integer statistics of one model's values. The model is identified by its hash: names, ops,
+// attributes, opsets, types of inputs and the bytes of all tensors; documentation and producer are left out.
 struct Profile {
   std::string model_hash;
-  std::string data_hash;
+  std::string data_hash;  // of the data set; after a merge, both, sorted and joined with '+'
   data::Statistics statistics;
 };
 std::string model_hash(const Model& model);
 Status write_profile(const Profile& profile, const std::filesystem::path& path);
 Result<Profile> read_profile(const std::filesystem::path& path);
-Result<Profile> merge(const Profile& a, const Profile& b);  // exit 5 when of different models
+Result<Profile> merge(const Profile& a, const Profile& b);  // exit 5 when of different models or the same data
 // Answers from a profile; a model other than the profile's, or a value it lacks, is exit 5.
 std::unique_ptr<data::Measure> measure_from_profile(Profile profile);
 

@@ -42,6 +42,7 @@ class DescribedDataset final : public Dataset {
     }
     return tensors;
   }
+  [[nodiscard]] std::string sample_name(std::size_t index) const override { return inputs[0].source->where(index); }
   [[nodiscard]] std::optional<std::int64_t> label(std::size_t index) const override {
     return labelled ? std::optional(labels[index]) : std::nullopt;
   }

@@ -32,6 +32,8 @@ class Dataset {
   // One tensor per model input, in the order given to open(), batch axis (extent 1) included. Thread-safe. Errors name file
   // and sample. A value that is NaN or infinite is the caller's to judge.
   [[nodiscard]] virtual Result<std::vector<Tensor>> sample(std::size_t index) const = 0;
+  // Where a sample comes from ("eval/0001.jpg", "x.npz:key, sample 3"), for messages only.
+  [[nodiscard]] virtual std::string sample_name(std::size_t index) const { return fmt::format("sample {}", index); }
   // Integer label of a sample; nullopt when the description has no labels.
   [[nodiscard]] virtual std::optional<std::int64_t> label(std::size_t index) const = 0;
   [[nodiscard]] virtual bool has_labels() const = 0;

@@ -55,6 +55,9 @@ struct ValueStatistics {
   }
 };
 
+// Adds `other` to `into`, exactly, in any order; a side that has seen no value changes no extreme.
+void merge(ValueStatistics& into, const ValueStatistics& other);
+
 struct Request {
   std::vector<std::string> values;         // durable value names of the model's top graph
   bool second_moments = false;             // later issues; the signature is here from the first day

@@ -1,0 +1,270 @@
+// quantize: float32 to 8-bit integers, written as ONNX's own QuantizeLinear / DequantizeLinear (QDQ).
+//
+// What it does. Every node that can compute in integers reads 8-bit operands and writes an 8-bit result:
+//   weights        symmetric int8 per output channel, scale = max|w| / 127; the float tensor goes, the file shrinks to a quarter
+//   biases         int32 with scale sx * sw, so that they add to the accumulator as they stand
+//   activations    asymmetric 8 bits per tensor; int8 or uint8, the same integers shifted by 128
+//   movement       (Reshape, Concat, MaxPool, ...) one scale for everything that is moved together
+//   Softmax        its stated scale, 1/256, zero point at the minimum
+// An activation function that only clamps (Relu, Clip) goes when the result's 8-bit range implies it: Q(clamp(x)) = Q(x).
+//
+// Why. Integer arithmetic is what small devices are fast at, and QDQ is what ONNX Runtime, TensorRT and NPU compilers fuse:
+//   B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+//   CVPR 2018, arXiv:1712.05877 (asymmetric activations, int32 biases); R. Krishnamoorthi, arXiv:1806.08342 (per channel).
+//
+// Before:                              After (q: 8-bit, scales and zero points are constants):
+//   y = Conv(x, w, b)                    x_q = QuantizeLinear(x, sx, zx)
+//   z = Relu(y)                          x_d = DequantizeLinear(x_q, sx, zx)
+//                                        w_d = DequantizeLinear(w_q, sw)          per channel
+//                                        b_d = DequantizeLinear(b_q, sx * sw)     int32
+//                                        y   = Conv(x_d, w_d, b_d)
+//                                        y_q = QuantizeLinear(y, sz, qmin)
+//                                        z   = DequantizeLinear(y_q, sz, qmin)    keeps the name of the value it stands for
+//
+// Limits. Needs statistics (a Measure) and opset 13. Nothing is decided by op names: roles, operands, axes and clamps are
+// facts (lib/ops/facts.h). A node that stays in float is listed with its reason. Subgraphs stay in float.
+#include <cmath>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "lib/ops/facts_derived.h"
+#include "lib/ops/op.h"
+#include "passes/pass.h"
+#include "passes/quantize/scales.h"
+#include "passes/quantize/selection.h"
+#include "passes/quantize/weights.h"
+
+namespace bevel::passes {
+namespace {
+
+using ops::QuantRole;
+
+constexpr OptionRecord kOptions[] = {
+    {"activations", "", "int8 or uint8 (default: the recipe's)"},
+    {"range", "", "minmax, percentile, percentile:P, mse or entropy (default: the recipe's)"},
+    {"keep-float", "", "names of nodes or op types that stay in float, separated by commas (in a pipeline: semicolons)"},
+};
+
+// Q(clamp(x)) = Q(x) for every x: the clamp's bounds land on (or beyond) the ends of the 8-bit range.
+bool implied(const ops::Interval& clamp, const ScaleZeroPoint& grid, const ActivationFormat& format) {
+  const auto lands = [&](double bound) { return std::nearbyint(bound / static_cast<double>(grid.scale)) + grid.zero_point; };
+  return (std::isinf(clamp.low) || lands(clamp.low) <= format.qmin) &&
+         (std::isinf(clamp.high) || lands(clamp.high) >= format.qmax);
+}
+
+class Quantizer {
+ public:
+  Quantizer(Model& model, const std::vector<ops::Facts>& facts, const Selection& selection, const Grids& grids,
+            const ActivationFormat& format, bool per_channel)
+      : graph_(model.graph), facts_(facts), selection_(selection), grids_(grids), format_(format), constants_(model.graph),
+        parameters_(grids.components.size()), per_channel_(per_channel) {}
+
+  Status run() {
+    for (const NodeId id : graph_.node_order()) {
+      if (!selection_.is_integer(id)) continue;
+      BEVEL_TRY_STATUS(quantize_operands(id));
+      quantize_results(id);
+    }
+    graph_.erase_dead();
+    return {};
+  }
+
+ private:
+  struct Parameters {
+    ValueId scale, zero_point;
+  };
+  // Constants of a component's grid, made when first needed and shared by all its Q and DQ nodes.
+  const Parameters& parameters(const Component& component) {
+    Parameters& made = parameters_[static_cast<std::size_t>(&component - grids_.components.data())];
+    if (!made.scale.valid()) {
+      const std::string base(graph_.value(component.values[0]).name);
+      Tensor zero_point = Tensor::zeros(format_.dtype, {});
+      zero_point.set_from_int64(0, component.grid.zero_point);
+      made.scale = graph_.add_constant(base + "_scale", Tensor::scalar<float>(component.grid.scale));
+      made.zero_point = graph_.add_constant(base + "_zero_point", std::move(zero_point));
+    }
+    return made;
+  }
+
+  Type quantized_type(ValueId value) const {
+    Type type = graph_.value(value).type;
+    type.dtype = format_.dtype;
+    return type;
+  }
+
+  Status quantize_operands(NodeId id) {
+    const ops::ValueFacts& facts = facts_[id.index].value;
+    std::optional<std::size_t> weight;
+    float input_scale = 0;
+    for (const int operand : facts.data_operands) {
+      const auto index = static_cast<std::size_t>(operand);
+      const ValueId value = index < graph_.node(id).inputs.size() ? graph_.node(id).inputs[index] : ValueId();
+      if (!value.valid()) continue;
+      const bool is_constant = graph_.constant(value) != nullptr;
+      if (is_constant && facts.quant == QuantRole::bilinear) {
+        weight = index;
+        continue;
+      }
+      const Component* component = grids_.of(value);
+      BEVEL_CHECK(component != nullptr);
+      if (input_scale == 0) input_scale = component->grid.scale;
+      if (is_constant) {
+        graph_.set_operand(id, index, constants_.activation(value, component->grid, format_, id));
+      } else if (!dequantized_.contains(value)) {
+        graph_.set_operand(id, index, quantized_copy(value, *component, id));
+      }
+    }
+    if (!weight) return {};
+    if (auto status = quantize_weight_and_bias(id, *weight, input_scale); !status) {
+      return located(fmt::format("node '{}' ({})", printable(graph_.node(id).name), printable(graph_.node(id).op_type)),
+                     std::move(status).error());
+    }
+    return {};
+  }
+
+  // Q and DQ of a value that float nodes may go on reading as it is (a graph input, a float node's result).
+  ValueId quantized_copy(ValueId value, const Component& component, NodeId position) {
+    auto& made = copies_[value];
+    if (made.valid()) return made;
+    const Parameters& grid = parameters(component);
+    const std::string base(graph_.value(value).name);
+    const auto quantized = graph_.build_before(position, "QuantizeLinear", base + "_quantize",
+                                               {value, grid.scale, grid.zero_point}, {}, quantized_type(value));
+    graph_.rename_value(quantized.output, base + "_quantized");
+    const Type type = graph_.value(value).type;
+    made = graph_
+               .build_before(position, "DequantizeLinear", base + "_dequantize",
+                             {quantized.output, grid.scale, grid.zero_point}, {}, type)
+               .output;
+    return made;
+  }
+
+  Status quantize_weight_and_bias(NodeId id, std::size_t weight_operand, float input_scale) {
+    const ops::Facts& facts = facts_[id.index];
+    const Node& node = graph_.node(id);
+    const ValueId weight = node.inputs[weight_operand];
+    const auto bias_operand = static_cast<std::size_t>(facts.value.bias_operand);
+    const bool has_bias =
+        facts.value.bias_operand >= 0 && bias_operand < node.inputs.size() && node.inputs[bias_operand].valid();
+    const ValueId bias = has_bias ? node.inputs[bias_operand] : ValueId();
+    const auto axis = per_channel_ ? ops::channel_axis(facts.space, static_cast<int>(weight_operand)) : std::nullopt;
+    BEVEL_TRY(const std::vector<float> scales,
+              weight_scales(*graph_.constant(weight), axis, graph_.constant(bias), input_scale));
+    graph_.set_operand(id, weight_operand, constants_.weight(weight, axis, scales, id));
+    if (has_bias) graph_.set_operand(id, bias_operand, constants_.bias(bias, input_scale, scales, id));
+    return {};
+  }
+
+  void quantize_results(NodeId id) {
+    for (const ValueId output : std::vector<ValueId>(graph_.node(id).outputs)) {
+      if (!output.valid()) continue;
+      const ValueId result = final_value(graph_, selection_, id, output);
+      const Component* component = grids_.of(result);
+      if (component == nullptr || !graph_.value(result).has_uses()) continue;
+      const ValueId raw = drop_implied_clamps(id, result, *component);
+      const NodeId last = graph_.value(raw).producer;
+      const Parameters& grid = parameters(*component);
+      const std::string base(graph_.value(result).name);
+      const auto quantized = graph_.build_after(last, "QuantizeLinear", base + "_quantize",
+                                                {raw, grid.scale, grid.zero_point}, {}, quantized_type(result));
+      graph_.rename_value(quantized.output, base + "_quantized");
+      Node dequantize;
+      dequantize.op_type = "DequantizeLinear";
+      dequantize.name = base + "_dequantize";
+      dequantize.inputs = {quantized.output, grid.scale, grid.zero_point};
+      dequantize.outputs = {result};
+      graph_.insert_after(quantized.node, std::move(dequantize));
+      dequantized_.insert(result);
+    }
+  }
+
+  // Leaves `result` without producer, for the DequantizeLinear to make; gives the float value to quantize.
+  ValueId drop_implied_clamps(NodeId id, ValueId result, const Component& component) {
+    auto clamps = selection_.clamps[id.index];
+    ValueId raw = graph_.add_value(graph_.value(result).name + "_float", graph_.value(result).type);
+    graph_.move_output(result, raw);
+    while (!clamps.empty() && implied(*facts_[clamps.back().index].value.clamp, component.grid, format_)) {
+      const NodeId clamp = clamps.back();
+      clamps.pop_back();
+      const auto operand = static_cast<std::size_t>(facts_[clamp.index].value.data_operands[0]);
+      raw = graph_.node(clamp).inputs[operand];
+      graph_.erase_node(clamp);
+    }
+    return raw;
+  }
+
+  Graph& graph_;
+  const std::vector<ops::Facts>& facts_;
+  const Selection& selection_;
+  const Grids& grids_;
+  ActivationFormat format_;
+  ConstantQuantizer constants_;
+  std::vector<Parameters> parameters_;
+  std::map<ValueId, ValueId> copies_;
+  std::set<ValueId> dequantized_;  // results whose producer now is their DequantizeLinear
+  bool per_channel_;
+};
+
+Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
+  Recipe recipe = context.recipe != nullptr ? *context.recipe : Recipe();
+  if (const std::string& text = options.at("activations"); !text.empty()) recipe.activations = text;
+  if (recipe.activations != "int8" && recipe.activations != "uint8") {
+    return fail(ExitCode::usage, "quantize: activations=\"{}\": expected int8 or uint8", printable(recipe.activations));
+  }
+  if (const std::string& text = options.at("range"); !text.empty()) {
+    auto method = parse_range_method(text);
+    if (!method) return fail(ExitCode::usage, "quantize: {}", method.error().message);
+    recipe.range = *method;
+  }
+  return recipe;
+}
+
+// A node worth a line in the report: it computes on floats. Movement and shape arithmetic are not.
+bool computes_on_floats(const Graph& graph, NodeId id, const ops::Facts& facts) {
+  const Node& node = graph.node(id);
+  if (node.inputs.empty() || is_quantization(node)) return false;
+  if (ops::find_op(node) == nullptr) return true;
+  if (facts.space.kind == ops::OpKind::move && facts.value.quant != QuantRole::same_scale) return false;
+  for (const ValueId output : node.outputs) {
+    if (output.valid() && is_floating(graph.value(output).type.dtype)) return true;
+  }
+  return false;
+}
+
+Result<PassStats> run(Model& model, const Options& options, PassContext& context) {
+  constexpr int kPerAxisOpset = 13;  // DequantizeLinear with an axis
+  if (model.opset() < kPerAxisOpset) {
+    return fail_input("quantize: the model is of opset {}; per-channel scales need {} or later", model.opset(), kPerAxisOpset);
+  }
+  if (context.measure == nullptr) return fail(ExitCode::usage, "quantize: it needs calibration data or a profile");
+  BEVEL_TRY(const Recipe recipe, recipe_of(options, context));
+  const ActivationFormat format =
+      recipe.activations == "uint8" ? ActivationFormat{DType::uint8, 0, 255} : ActivationFormat{DType::int8, -128, 127};
+
+  const std::vector<ops::Facts> facts = all_facts(model);
+  BEVEL_TRY(Selection selection, select_nodes(model, facts, recipe, options.at("keep-float")));
+  Grids grids = find_components(model, facts, selection, recipe);
+  data::Request request;
+  request.values = values_to_measure(model.graph, grids);
+  BEVEL_TRY(const data::Statistics statistics, context.measure->measure(model, request));
+  BEVEL_TRY_STATUS(choose_grids(model.graph, statistics, recipe, format, grids));
+
+  PassStats stats;
+  for (const NodeId id : model.graph.node_order()) {
+    if (selection.is_integer(id)) ++stats.changes;
+    const std::string& reason = selection.reason[id.index];
+    if (reason.empty() || !computes_on_floats(model.graph, id, facts[id.index])) continue;
+    stats.notes.push_back({model.graph.node(id).name, model.graph.node(id).op_type, reason});
+  }
+  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, grids, format, recipe.per_channel).run());
+  return stats;
+}
+
+}  // namespace
+
+extern const PassRecord kQuantize;
+const PassRecord kQuantize = {"quantize", "float32 to 8-bit integers as QuantizeLinear / DequantizeLinear", Accuracy::lossy,
+                              kOptions, run};
+
+}  // namespace bevel::passes

@@ -1,0 +1,51 @@
+// One grid per connected component of values that must share a scale, from measured ranges.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/data/measure.h"
+#include "lib/ir/graph.h"
+#include "lib/ops/facts.h"
+#include "passes/quantize/selection.h"
+#include "passes/ranges.h"
+#include "passes/recipe.h"
+
+namespace bevel::passes {
+
+// 8-bit integers of activations: int8, or the same shifted by 128.
+struct ActivationFormat {
+  DType dtype = DType::int8;
+  int qmin = -128, qmax = 127;
+};
+
+struct Component {
+  std::vector<ValueId> values;              // in discovery order; the first names the scale
+  std::optional<double> fixed_scale;        // stated by an op (Softmax), zero point at qmin
+  std::optional<RangeMethod> method;        // a node's own choice
+  std::vector<ValueId> sources;             // whose statistics decide: results of arithmetic, inputs, float results
+  std::vector<double> fills;                // constants that a movement inserts and the grid must hold
+  ScaleZeroPoint grid;
+};
+
+struct Grids {
+  std::vector<Component> components;
+  std::vector<int> component_of;            // by value index; -1: not quantized
+  [[nodiscard]] const Component* of(ValueId id) const {
+    const int index = id.index < component_of.size() ? component_of[id.index] : -1;
+    return index < 0 ? nullptr : &components[static_cast<std::size_t>(index)];
+  }
+};
+
+// Joins values across movements. A movement that would join a fixed grid with another is taken out of the selection, with its
+// reason.
+Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, Selection& selection, const Recipe& recipe);
+
+// Names to measure: the sources that are not constant.
+std::vector<std::string> values_to_measure(const Graph& graph, const Grids& grids);
+
+Status choose_grids(const Graph& graph, const data::Statistics& statistics, const Recipe& recipe,
+                    const ActivationFormat& format, Grids& grids);
+
+}  // namespace bevel::passes

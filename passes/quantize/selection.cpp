@@ -1,0 +1,224 @@
+#include "passes/quantize/selection.h"
+
+#include <algorithm>
+#include <set>
+
+#include "lib/ops/op.h"
+
+namespace bevel::passes {
+namespace {
+
+using ops::QuantRole;
+
+bool is_float32(const Value& value) { return value.type.is_tensor() && value.type.dtype == DType::float32; }
+
+class Selector {
+ public:
+  Selector(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe)
+      : graph_(model.graph), facts_(facts), recipe_(recipe) {
+    selection_.integer.assign(graph_.node_capacity(), false);
+    selection_.reason.assign(graph_.node_capacity(), "");
+    selection_.clamps.resize(graph_.node_capacity());
+  }
+
+  Status read_keep_float(std::string_view words) {
+    std::set<std::string, std::less<>> known;
+    for (const NodeId id : graph_.node_order()) known.insert({graph_.node(id).name, graph_.node(id).op_type});
+    while (!words.empty()) {
+      const std::size_t comma = std::min(words.find_first_of(",;"), words.size());
+      const std::string_view word = words.substr(0, comma);
+      words.remove_prefix(std::min(comma + 1, words.size()));
+      if (word.empty()) continue;
+      if (!known.contains(word)) {
+        return fail(ExitCode::usage, "keep-float: \"{}\" is neither a node nor an op type of this model", printable(word));
+      }
+      keep_float_.insert(std::string(word));
+    }
+    return {};
+  }
+
+  Selection run() {
+    const auto order = graph_.node_order();
+    for (const NodeId id : order) {
+      const std::string why = refusal(id);
+      selection_.reason[id.index] = why;
+      selection_.integer[id.index] = why.empty() && !is_move(id);
+    }
+    for (const NodeId id : order) fold_clamps(id);
+    select_moves(order);
+    return std::move(selection_);
+  }
+
+ private:
+  [[nodiscard]] const ops::ValueFacts& value_facts(NodeId id) const { return facts_[id.index].value; }
+  [[nodiscard]] bool is_move(NodeId id) const { return value_facts(id).quant == QuantRole::same_scale; }
+
+  // Why a node cannot compute in integers; empty when it can.
+  [[nodiscard]] std::string refusal(NodeId id) const {
+    const Node& node = graph_.node(id);
+    const ops::ValueFacts& facts = value_facts(id);
+    if (keep_float_.contains(node.name) || keep_float_.contains(node.op_type)) return "kept in float (keep-float)";
+    const auto choice = recipe_.nodes.find(node.name);
+    const std::string& precision = choice != recipe_.nodes.end() && choice->second.precision ? *choice->second.precision
+                                                                                               : recipe_.precision;
+    if (precision != "int8") return fmt::format("kept in float (recipe: precision {})", precision);
+    if (ops::find_op(node) == nullptr) return "unknown op";
+    if (facts.quant == QuantRole::none) return "the op has no 8-bit form, in general or with these operands";
+    if (facts.data_operands.empty()) return "the op has no data operand";
+    for (const ValueId output : node.outputs) {
+      if (output.valid() && !is_float32(graph_.value(output))) {
+        return fmt::format("its output is {}, not float32", to_string(graph_.value(output).type));
+      }
+    }
+    return refused_operands(node, facts);
+  }
+
+  [[nodiscard]] std::string refused_operands(const Node& node, const ops::ValueFacts& facts) const {
+    for (const ValueId input : node.inputs) {
+      const NodeId producer = input.valid() ? graph_.value(input).producer : NodeId();
+      if (producer.valid() && is_quantization(graph_.node(producer))) return "it is quantized already";
+    }
+    bool any_activation = false;
+    for (const int operand : facts.data_operands) {
+      const auto index = static_cast<std::size_t>(operand);
+      if (index >= node.inputs.size() || !node.inputs[index].valid()) continue;
+      const Value& value = graph_.value(node.inputs[index]);
+      if (!is_float32(value)) return fmt::format("operand {} is {}, not float32", operand, to_string(value.type));
+      if (value.is_input && value.constant) {
+        return fmt::format("operand {} (\"{}\") is an input with a default, which a caller may replace", operand,
+                           printable(value.name));
+      }
+      any_activation = any_activation || !value.is_constant();
+    }
+    if (!any_activation) return "all its operands are constant";
+    if (facts.quant != QuantRole::bilinear) return "";
+    if (graph_.value(node.inputs[static_cast<std::size_t>(facts.data_operands[0])]).is_constant()) {
+      return "its first operand is constant, its second is computed";
+    }
+    return refused_bias(node, facts);
+  }
+
+  // The int32 bias takes its scale from the weights: one number per output channel, constant as they are.
+  [[nodiscard]] std::string refused_bias(const Node& node, const ops::ValueFacts& facts) const {
+    const auto bias = static_cast<std::size_t>(facts.bias_operand);
+    if (facts.bias_operand < 0 || bias >= node.inputs.size() || !node.inputs[bias].valid()) return "";
+    const Tensor* constant = graph_.constant(node.inputs[bias]);
+    if (constant == nullptr || constant->dtype() != DType::float32) return "its bias is not a float32 constant";
+    if (facts.data_operands.size() > 1 &&
+        graph_.constant(node.inputs[static_cast<std::size_t>(facts.data_operands[1])]) == nullptr) {
+      return "it has a bias, but its weights are computed";
+    }
+    if (constant->size() == 0 || (constant->rank() > 0 && constant->dims().back() != constant->size())) {
+      return fmt::format("its bias is {}, not one number per output channel",
+                         to_string(graph_.value(node.inputs[bias]).type));
+    }
+    return "";
+  }
+
+  // Relu, Clip and their like behind an integer node, each the only reader of what comes before.
+  void fold_clamps(NodeId id) {
+    const QuantRole role = value_facts(id).quant;
+    const bool own_grid = role == QuantRole::bilinear || role == QuantRole::arithmetic || role == QuantRole::own_scale;
+    if (!selection_.integer[id.index] || !own_grid || graph_.node(id).outputs.size() != 1) return;
+    ValueId value = graph_.node(id).outputs[0];
+    while (value.valid()) {
+      const Value& held = graph_.value(value);
+      if (held.output_slots > 0 || held.uses.size() != 1) return;
+      const NodeId next = held.uses[0].node;
+      const ops::ValueFacts& facts = value_facts(next);
+      const bool reads_it = !facts.data_operands.empty() &&
+                            static_cast<int>(held.uses[0].operand) == facts.data_operands[0];
+      if (!facts.clamp || !reads_it || !selection_.reason[next.index].empty()) return;
+      selection_.integer[next.index] = false;
+      selection_.clamps[id.index].push_back(next);
+      folded_.insert(next);
+      value = graph_.node(next).outputs[0];
+    }
+  }
+
+  // A movement joins where its data already is 8-bit, or where every reader wants it so.
+  void select_moves(const std::vector<NodeId>& order) {
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (const NodeId id : order) changed = join_forward(id) || changed;
+      for (auto id = order.rbegin(); id != order.rend(); ++id) changed = join_backward(*id) || changed;
+    }
+  }
+
+  [[nodiscard]] bool may_join(NodeId id) const {
+    return is_move(id) && !selection_.integer[id.index] && selection_.reason[id.index].empty() && !folded_.contains(id);
+  }
+
+  bool join_forward(NodeId id) {
+    if (!may_join(id)) return false;
+    const Node& node = graph_.node(id);
+    const auto& operands = value_facts(id).data_operands;
+    const bool joins = std::any_of(operands.begin(), operands.end(), [&](int operand) {
+      const auto index = static_cast<std::size_t>(operand);
+      return index < node.inputs.size() && node.inputs[index].valid() && is_quantized_result(node.inputs[index]);
+    });
+    if (joins) selection_.integer[id.index] = true;
+    return joins;
+  }
+
+  bool join_backward(NodeId id) {
+    if (!may_join(id)) return false;
+    bool read = false;
+    for (const ValueId output : graph_.node(id).outputs) {
+      if (!output.valid()) continue;
+      const Value& value = graph_.value(output);
+      if (value.output_slots > 0) return false;
+      for (const Use& use : value.uses) {
+        const auto& operands = value_facts(use.node).data_operands;
+        if (!selection_.is_integer(use.node) ||
+            std::find(operands.begin(), operands.end(), static_cast<int>(use.operand)) == operands.end()) {
+          return false;
+        }
+        read = true;
+      }
+    }
+    if (read) selection_.integer[id.index] = true;
+    return read;
+  }
+
+  // The value comes out of an integer node, perhaps through clamps that belong to it.
+  [[nodiscard]] bool is_quantized_result(ValueId value) const {
+    const NodeId producer = graph_.value(value).producer;
+    return selection_.is_integer(producer) || folded_.contains(producer);
+  }
+
+  const Graph& graph_;
+  const std::vector<ops::Facts>& facts_;
+  const Recipe& recipe_;
+  std::set<std::string, std::less<>> keep_float_;
+  std::set<NodeId> folded_;
+  Selection selection_;
+};
+
+}  // namespace
+
+std::vector<ops::Facts> all_facts(const Model& model) {
+  std::vector<ops::Facts> facts(model.graph.node_capacity());
+  for (const NodeId id : model.graph.node_order()) facts[id.index] = ops::facts_of(model, model.graph, id);
+  return facts;
+}
+
+Result<Selection> select_nodes(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe,
+                               std::string_view keep_float) {
+  Selector selector(model, facts, recipe);
+  BEVEL_TRY_STATUS(selector.read_keep_float(keep_float));
+  return selector.run();
+}
+
+ValueId final_value(const Graph& graph, const Selection& selection, NodeId node, ValueId output) {
+  const auto& clamps = selection.clamps[node.index];
+  return clamps.empty() ? output : graph.node(clamps.back()).outputs[0];
+}
+
+bool is_quantization(const Node& node) {
+  const ops::OpRecord* record = ops::find_op(node);
+  return record != nullptr &&
+         (record == ops::find_op("", "QuantizeLinear") || record == ops::find_op("", "DequantizeLinear"));
+}
+
+}  // namespace bevel::passes

@@ -1,0 +1,37 @@
+// Which nodes compute in integers, and why the others do not. Decided by facts, the recipe and --keep-float alone.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/ir/graph.h"
+#include "lib/ops/facts.h"
+#include "lib/support/result.h"
+#include "passes/recipe.h"
+
+namespace bevel::passes {
+
+// Facts of every alive node of the top graph, by node index.
+std::vector<ops::Facts> all_facts(const Model& model);
+
+struct Selection {
+  std::vector<bool> integer;          // by node index
+  std::vector<std::string> reason;    // by node index: why a node that could matter stays float; empty otherwise
+  // By node index: clamps (in execution order) whose only input is the result of this integer node and of nothing else; they
+  // belong to its output's quantization. Such clamps are not `integer` themselves.
+  std::vector<std::vector<NodeId>> clamps;
+  [[nodiscard]] bool is_integer(NodeId id) const { return id.valid() && integer[id.index]; }
+};
+
+// `keep_float`: node names and op types, separated by commas or semicolons; a word that is neither in this model is a usage error (exit 2).
+Result<Selection> select_nodes(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe,
+                               std::string_view keep_float);
+
+// The value that holds an integer node's result `output` after the clamps that follow it.
+ValueId final_value(const Graph& graph, const Selection& selection, NodeId node, ValueId output);
+// QuantizeLinear or DequantizeLinear: the representation that this pass writes, not a computation.
+bool is_quantization(const Node& node);
+
+}  // namespace bevel::passes

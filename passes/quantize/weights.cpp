@@ -1,0 +1,183 @@
+#include "passes/quantize/weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+
+#include "lib/support/check.h"
+
+namespace bevel::passes {
+namespace {
+
+constexpr int kWeightMax = 127;                      // -128 is left out: symmetric, and products fit 15 bits
+constexpr double kBiasLimit = 1073741824.0;          // 2^30
+constexpr int kBiasRole = -2, kActivationRole = -3;  // beside a weight's axis (-1: none) in the sharing key
+
+// Elements around `axis`: outer x channels x inner; one channel without axis.
+struct Layout {
+  std::int64_t outer = 1, channels = 1, inner = 1;
+};
+Layout layout_of(const Tensor& tensor, std::optional<int> axis) {
+  Layout layout;
+  for (std::size_t i = 0; i < tensor.rank(); ++i) {
+    const bool before = axis && static_cast<int>(i) < *axis, at = axis && static_cast<int>(i) == *axis;
+    (before ? layout.outer : at ? layout.channels : layout.inner) *= tensor.dim(i);
+  }
+  return layout;
+}
+
+template <typename Visit>  // visit(channel, element index)
+void for_each_element(const Layout& layout, const Visit& visit) {
+  std::int64_t index = 0;
+  for (std::int64_t outer = 0; outer < layout.outer; ++outer) {
+    for (std::int64_t channel = 0; channel < layout.channels; ++channel) {
+      for (std::int64_t inner = 0; inner < layout.inner; ++inner) visit(static_cast<std::size_t>(channel), index++);
+    }
+  }
+}
+
+// Half to even and saturated. In float, as QuantizeLinear computes it.
+int rounded(float value, float scale, int zero_point, int low, int high) {
+  const float quotient = value / scale;
+  if (std::isnan(quotient)) return zero_point;
+  return static_cast<int>(std::clamp<double>(std::nearbyint(static_cast<double>(quotient)) + zero_point, low, high));
+}
+
+// A single number stands for every channel.
+Tensor bias_per_channel(const Tensor& bias, std::size_t channels) {
+  if (bias.size() != 1 || channels <= 1) return bias;
+  return Tensor::of<float>({static_cast<std::int64_t>(channels)}, std::vector<float>(channels, bias.values<float>()[0]));
+}
+
+}  // namespace
+
+Result<std::vector<float>> weight_scales(const Tensor& weight, std::optional<int> axis, const Tensor* bias,
+                                         float input_scale) {
+  const Layout layout = layout_of(weight, axis);
+  std::vector<float> largest(static_cast<std::size_t>(layout.channels), 0.0f);
+  const auto values = weight.values<float>();
+  bool finite = true;
+  for_each_element(layout, [&](std::size_t channel, std::int64_t index) {
+    const float magnitude = std::fabs(values[static_cast<std::size_t>(index)]);
+    finite = finite && std::isfinite(magnitude);
+    largest[channel] = std::max(largest[channel], magnitude);
+  });
+  if (!finite) return fail_input("a weight is NaN or infinite");
+  std::vector<float> scales(largest.size());
+  if (bias != nullptr && bias->size() != 1 && bias->size() % layout.channels != 0) {
+    return fail_input("{} biases do not fit {} output channels", bias->size(), layout.channels);
+  }
+  for (std::size_t channel = 0; channel < scales.size(); ++channel) scales[channel] = largest[channel] / kWeightMax;
+  if (bias != nullptr) {
+    const Tensor floats = bias_per_channel(*bias, scales.size());
+    const auto biases = floats.values<float>();
+    for (std::size_t i = 0; i < biases.size(); ++i) {
+      if (!std::isfinite(biases[i])) return fail_input("a bias is NaN or infinite");
+      // Grouped transposed convolutions share one scale among groups: the i-th bias belongs to scale i mod count.
+      float& scale = scales[i % scales.size()];
+      const double least = std::fabs(static_cast<double>(biases[i])) / (static_cast<double>(input_scale) * kBiasLimit);
+      if (static_cast<double>(scale) < least) {
+        scale = std::nextafter(static_cast<float>(least), std::numeric_limits<float>::infinity());
+      }
+    }
+  }
+  for (float& scale : scales) {
+    if (scale < std::numeric_limits<float>::min()) scale = 1.0f;  // nothing but zeros in the channel
+  }
+  return scales;
+}
+
+Tensor quantize_weight(const Tensor& weight, std::optional<int> axis, const std::vector<float>& scales) {
+  Tensor result = Tensor::zeros(DType::int8, weight.dims());
+  const auto values = weight.values<float>();
+  const auto integers = result.mutable_values<std::int8_t>();
+  for_each_element(layout_of(weight, axis), [&](std::size_t channel, std::int64_t index) {
+    const auto at = static_cast<std::size_t>(index);
+    integers[at] = static_cast<std::int8_t>(rounded(values[at], scales[channel], 0, -kWeightMax, kWeightMax));
+  });
+  return result;
+}
+
+Tensor quantize_bias(const Tensor& bias, float input_scale, const std::vector<float>& scales) {
+  Tensor result = Tensor::zeros(DType::int32, bias.dims());
+  const auto values = bias.values<float>();
+  const auto integers = result.mutable_values<std::int32_t>();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double step = static_cast<double>(input_scale * scales[i % scales.size()]);  // the float32 that the graph states
+    integers[i] = static_cast<std::int32_t>(
+        std::clamp<double>(std::nearbyint(static_cast<double>(values[i]) / step), -kBiasLimit * 1.5, kBiasLimit * 1.5));
+  }
+  return result;
+}
+
+Tensor quantize_to_grid(const Tensor& tensor, const ScaleZeroPoint& grid, const ActivationFormat& format) {
+  Tensor result = Tensor::zeros(format.dtype, tensor.dims());
+  const auto values = tensor.values<float>();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    result.set_from_int64(static_cast<std::int64_t>(i),
+                          rounded(values[i], grid.scale, grid.zero_point, format.qmin, format.qmax));
+  }
+  return result;
+}
+
+ValueId ConstantQuantizer::dequantize(const std::string& base, Tensor integers, Tensor scale, Tensor zero_point,
+                                      std::optional<int> axis, NodeId position) {
+  const Type type = Type::tensor(DType::float32, integers.dims());
+  const ValueId quantized = graph_.add_constant(base + "_quantized", std::move(integers));
+  const ValueId scales = graph_.add_constant(base + "_scale", std::move(scale));
+  const ValueId zeros = graph_.add_constant(base + "_zero_point", std::move(zero_point));
+  std::vector<Attribute> attributes;
+  if (axis) attributes.push_back({"axis", static_cast<std::int64_t>(*axis), ""});
+  return graph_
+      .build_before(position, "DequantizeLinear", base + "_dequantize", {quantized, scales, zeros}, std::move(attributes), type)
+      .output;
+}
+
+ValueId ConstantQuantizer::weight(ValueId weight, std::optional<int> axis, const std::vector<float>& scales,
+                                          NodeId position) {
+  auto& made = made_[{weight, axis.value_or(-1), scales}];
+  if (made.valid()) return made;
+  const Value& value = graph_.value(weight);
+  const auto count = static_cast<std::int64_t>(scales.size());
+  const Dims dims = axis ? Dims{count} : Dims{};
+  made = dequantize(std::string(value.name), quantize_weight(*value.constant, axis, scales), Tensor::of<float>(dims, scales),
+                    Tensor::zeros(DType::int8, dims), axis, position);
+  return made;
+}
+
+ValueId ConstantQuantizer::bias(ValueId bias, float input_scale, const std::vector<float>& scales, NodeId position) {
+  std::vector<float> steps(scales.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) steps[i] = input_scale * scales[i];
+  auto& made = made_[{bias, kBiasRole, steps}];
+  if (made.valid()) return made;
+  const Value& value = graph_.value(bias);
+  const Tensor floats = bias_per_channel(*value.constant, scales.size());
+  Tensor integers = quantize_bias(floats, input_scale, scales);
+  // One scale per element where the channels have their own (grouped transposed convolutions repeat them).
+  const bool per_channel = scales.size() > 1;
+  if (per_channel && floats.size() != static_cast<std::int64_t>(steps.size())) {
+    std::vector<float> repeated(static_cast<std::size_t>(floats.size()));
+    for (std::size_t i = 0; i < repeated.size(); ++i) repeated[i] = steps[i % steps.size()];
+    steps = std::move(repeated);
+  }
+  const Dims dims = per_channel ? Dims{static_cast<std::int64_t>(steps.size())} : Dims{};
+  const auto axis = per_channel ? std::optional(static_cast<int>(floats.rank()) - 1) : std::nullopt;
+  made = dequantize(std::string(value.name), std::move(integers), Tensor::of<float>(dims, steps),
+                    Tensor::zeros(DType::int32, dims), axis, position);
+  return made;
+}
+
+ValueId ConstantQuantizer::activation(ValueId constant, const ScaleZeroPoint& grid, const ActivationFormat& format,
+                                      NodeId position) {
+  auto& made = made_[{constant, kActivationRole, {grid.scale, static_cast<float>(grid.zero_point)}}];
+  if (made.valid()) return made;
+  const Value& value = graph_.value(constant);
+  Tensor zero_point = Tensor::zeros(format.dtype, {});
+  zero_point.set_from_int64(0, grid.zero_point);
+  made = dequantize(std::string(value.name), quantize_to_grid(*value.constant, grid, format),
+                    Tensor::scalar<float>(grid.scale), std::move(zero_point), std::nullopt, position);
+  return made;
+}
+
+}  // namespace bevel::passes
