@@ -5,7 +5,7 @@
 BVL_LINKAGE void bvl_add_s8(const void* params, const void* const* in, void* const* out, void* scratch, uint32_t begin,
                             uint32_t end) {
   const bvl_add_s8_params* p = (const bvl_add_s8_params*)params;
-  const bvl_output output = bvl_make_output(p->out_zp, p->low, p->high);
+  const bvl_output_range output = bvl_make_output_range(p->out_zp, p->low, p->high);
   const int32_t a_step = p->a_strides[p->rank - 1], b_step = p->b_strides[p->rank - 1];
   int32_t row_elements = 1;
   for (int32_t k = 1; k < p->rank; ++k) row_elements *= p->dims[k];

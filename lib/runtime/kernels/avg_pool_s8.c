@@ -4,7 +4,7 @@
 BVL_LINKAGE void bvl_avg_pool_s8(const void* params, const void* const* in, void* const* out, void* scratch,
                                  uint32_t begin, uint32_t end) {
   const bvl_avg_pool_s8_params* p = (const bvl_avg_pool_s8_params*)params;
-  const bvl_output output = bvl_make_output(p->out_zp, p->low, p->high);
+  const bvl_output_range output = bvl_make_output_range(p->out_zp, p->low, p->high);
   const int32_t channels = p->c;
   (void)scratch;
   for (int32_t row = (int32_t)begin; row < (int32_t)end; ++row) {

@@ -44,17 +44,17 @@ static inline int32_t bvl_round_clamp(float v, float low, float high) {
 typedef struct {
   float low, high;
   int32_t zero_point;
-} bvl_output;
+} bvl_output_range;
 
-static inline bvl_output bvl_make_output(int32_t zero_point, int32_t low, int32_t high) {
-  bvl_output output;
+static inline bvl_output_range bvl_make_output_range(int32_t zero_point, int32_t low, int32_t high) {
+  bvl_output_range output;
   output.low = (float)(low - zero_point);
   output.high = (float)(high - zero_point);
   output.zero_point = zero_point;
   return output;
 }
 
-static inline int8_t bvl_requantize(uint32_t acc, float multiplier, const bvl_output* output) {
+static inline int8_t bvl_requantize(uint32_t acc, float multiplier, const bvl_output_range* output) {
   return (int8_t)(bvl_round_clamp((float)(int32_t)acc * multiplier, output->low, output->high) + output->zero_point);
 }
 

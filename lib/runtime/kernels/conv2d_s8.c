@@ -1,36 +1,8 @@
 /* conv2d_s8, portable and Arm DSP: two output pixels are gathered into scratch, then meet two output channels at a time.
  * Parameters and semantics: bevel_kernels.h. */
+#include "lib/runtime/kernels/bevel_conv_gather.h"
 #include "lib/runtime/kernels/bevel_dot_s8.h"
 #include "lib/runtime/kernels/bevel_kernel_common.h"
-
-/* Gathers one output pixel's window of one group; what lies in the padding is the input's zero point. */
-static void bvl_conv2d_s8_gather(const bvl_conv2d_s8_params* p, const int8_t* image, int32_t oy, int32_t ox,
-                                 int32_t first_channel, int32_t channels, void* patch) {
-  const int32_t y0 = oy * p->stride_h - p->pad_top, x0 = ox * p->stride_w - p->pad_left;
-  const int32_t kx0 = bvl_first_tap(x0, p->dilation_w);
-  const int32_t kx1 = bvl_end_tap(x0, p->dilation_w, p->kernel_w, p->in_w);
-  const int whole_rows = p->dilation_w == 1 && channels == p->in_c;
-  const int32_t row = p->kernel_w * channels;
-  int32_t at = 0;
-  for (int32_t ky = 0; ky < p->kernel_h; ++ky, at += row) {
-    const int32_t y = y0 + ky * p->dilation_h;
-    if (y < 0 || y >= p->in_h || kx1 <= kx0) {
-      bvl_patch_put(patch, at, NULL, row, p->in_zp);
-      continue;
-    }
-    const int8_t* line = image + (y * p->in_w) * p->in_c + first_channel;
-    const int32_t left = kx0 * channels, right = kx1 * channels;
-    if (left > 0) bvl_patch_put(patch, at, NULL, left, p->in_zp);
-    if (whole_rows) {
-      bvl_patch_put(patch, at + left, line + (x0 + kx0) * channels, right - left, 0);
-    } else {
-      for (int32_t kx = kx0; kx < kx1; ++kx) {
-        bvl_patch_put(patch, at + kx * channels, line + (x0 + kx * p->dilation_w) * p->in_c, channels, 0);
-      }
-    }
-    if (right < row) bvl_patch_put(patch, at + right, NULL, row - right, p->in_zp);
-  }
-}
 
 BVL_LINKAGE void bvl_conv2d_s8(const void* params, const void* const* in, void* const* out, void* scratch,
                                uint32_t begin, uint32_t end) {
@@ -40,7 +12,7 @@ BVL_LINKAGE void bvl_conv2d_s8(const void* params, const void* const* in, void* 
   const float* multipliers = (const float*)in[3];
   const int32_t in_group = p->in_c / p->groups, out_group = p->out_c / p->groups;
   const int32_t depth = p->kernel_h * p->kernel_w * in_group;
-  const bvl_output output = bvl_make_output(p->out_zp, p->low, p->high);
+  const bvl_output_range output = bvl_make_output_range(p->out_zp, p->low, p->high);
   for (int32_t row = (int32_t)begin; row < (int32_t)end; ++row) {
     const int8_t* image = (const int8_t*)in[0] + (row / p->out_h) * p->in_h * p->in_w * p->in_c;
     const int32_t oy = row % p->out_h;
@@ -50,7 +22,7 @@ BVL_LINKAGE void bvl_conv2d_s8(const void* params, const void* const* in, void* 
       int8_t* y1 = y0 + second * p->out_c;
       for (int32_t group = 0; group < p->groups; ++group) {
         for (int32_t pixel = 0; pixel < 2; ++pixel) {
-          bvl_conv2d_s8_gather(p, image, oy, ox + pixel * second, group * in_group, in_group,
+          bvl_conv_gather(p, image, oy, ox + pixel * second, group * in_group, in_group,
                                bvl_patch_of_pixel(scratch, depth, pixel));
         }
         const int32_t last = (group + 1) * out_group - 1;

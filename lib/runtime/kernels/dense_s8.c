@@ -8,7 +8,7 @@ BVL_LINKAGE void bvl_dense_s8(const void* params, const void* const* in, void* c
   const int8_t* weights = (const int8_t*)in[1];
   const int32_t* bias = (const int32_t*)in[2];
   const float* multipliers = (const float*)in[3];
-  const bvl_output output = bvl_make_output(p->out_zp, p->low, p->high);
+  const bvl_output_range output = bvl_make_output_range(p->out_zp, p->low, p->high);
   const int one_row = p->rows == 1;
   const int32_t first_row = one_row ? 0 : (int32_t)begin, end_row = one_row ? 1 : (int32_t)end;
   const int32_t first = one_row ? (int32_t)begin : 0, last = (one_row ? (int32_t)end : p->out_c) - 1;

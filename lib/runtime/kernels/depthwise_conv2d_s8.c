@@ -13,7 +13,7 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
   const float* multipliers = (const float*)in[3];
   uint32_t* base = (uint32_t*)scratch;
   const int32_t channels = p->out_c, in_c = p->in_c, per_input = p->out_c / p->in_c, zp = p->in_zp;
-  const bvl_output output = bvl_make_output(p->out_zp, p->low, p->high);
+  const bvl_output_range output = bvl_make_output_range(p->out_zp, p->low, p->high);
   for (int32_t c = 0; c < channels; ++c) base[c] = (uint32_t)bias[c];
   for (int32_t tap = 0; tap < p->kernel_h * p->kernel_w; ++tap) {
     for (int32_t c = 0; c < channels; ++c) base[c] = bvl_mac(base[c], zp, weights[tap * channels + c]);

@@ -4,7 +4,7 @@
 BVL_LINKAGE void bvl_quantize_f32_s8(const void* params, const void* const* in, void* const* out, void* scratch,
                                      uint32_t begin, uint32_t end) {
   const bvl_quantize_f32_s8_params* p = (const bvl_quantize_f32_s8_params*)params;
-  const bvl_output output = bvl_make_output(p->zp, p->low, p->high);
+  const bvl_output_range output = bvl_make_output_range(p->zp, p->low, p->high);
   const float* x = (const float*)in[0];
   int8_t* y = (int8_t*)out[0];
   const int32_t last = bvl_min(p->count, (int32_t)end * 1024);
