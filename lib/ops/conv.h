@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "lib/ops/window.h"
+#include "lib/ops/sliding_window.h"
 
 namespace bevel::ops {
 
