@@ -60,11 +60,16 @@ std::int32_t quantize_value(double real, const Quantization& quantization) {
   return q < 127 ? static_cast<std::int32_t>(q) : 127;
 }
 
+namespace {
+// As bvl_open checks: a stride may be added once past the end of a tensor (lib/runtime/kernels/bevel_kernel_check.h).
+constexpr std::int64_t kMaxElements = 0x3fffffff;
+}  // namespace
+
 bool fits_int32(std::int64_t value) { return value >= INT32_MIN && value <= INT32_MAX; }
 
 Lowered<std::int32_t> kernel_count(const Dims& dims, const std::string& role) {
   const auto count = element_count(dims);
-  if (!count || *count > INT32_MAX) return no_kernel("{} has more than 2^31 elements", role);
+  if (!count || *count > kMaxElements) return no_kernel("{} has more than 2^30 elements", role);
   if (*count == 0) return no_kernel("{} is empty", role);
   return static_cast<std::int32_t>(*count);
 }

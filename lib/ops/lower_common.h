@@ -39,7 +39,7 @@ std::int32_t quantize_value(double real, const Quantization& quantization);
 
 // --- shapes ----------------------------------------------------------------------------------------------------------
 bool fits_int32(std::int64_t value);
-// Elements of a tensor that a kernel may index: in (0, 2^31).
+// Elements of a tensor that a kernel may index: in (0, 2^30).
 Lowered<std::int32_t> kernel_count(const Dims& dims, const std::string& role);
 Dims memory_strides(const Dims& logical, const MemoryOrder& order);  // by logical axis, in elements
 inline bool in_logical_order(const GroupOperand& operand) {
