@@ -136,6 +136,12 @@ void Graph::add_output(ValueId id) {
   ++values_[id.index].output_slots;
 }
 
+void Graph::set_capture_order(std::vector<ValueId> order) {
+  BEVEL_CHECK(order.size() == captures_.size());
+  for (const ValueId id : order) BEVEL_CHECK(value(id).is_capture);
+  captures_ = std::move(order);
+}
+
 void Graph::add_use(ValueId id, NodeId node, std::size_t operand) {
   if (!id.valid()) return;
   BEVEL_CHECK(alive(id));

@@ -112,6 +112,8 @@ class Graph {
   ValueId add_constant(std::string_view name, Tensor tensor);
   ValueId add_capture(std::string_view name, Type type);
   void add_output(ValueId value);
+  // The same captures in another order; the enclosing node's capture operands must follow it.
+  void set_capture_order(std::vector<ValueId> order);
   // Adds a node at the end (or before / after another); outputs must be fresh values without producer. The node's
   // name is made unique; captures are as given.
   NodeId add_node(Node node);

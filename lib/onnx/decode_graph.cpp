@@ -58,6 +58,7 @@ class GraphDecoder {
       return fail_input("node '{}' ({}) depends on its own output: the graph has a cycle; expected a graph without one",
                         printable(node.name), printable(node.op_type));
     }
+    order_captures();
     return std::move(graph_);
   }
 
@@ -254,6 +255,21 @@ class GraphDecoder {
       graph_.add_output(id);
     }
     return {};
+  }
+
+  // Captures stand in the order of their first use in execution order, which is what a second import finds as well; the
+  // order in which the file happened to name them is lost by sorting.
+  void order_captures() {
+    if (graph_.captures().empty()) return;
+    std::vector<ValueId> order;
+    std::unordered_set<std::uint32_t> seen;
+    const auto meet = [&](ValueId id) {
+      if (id.valid() && graph_.value(id).is_capture && seen.insert(id.index).second) order.push_back(id);
+    };
+    for (const NodeId id : graph_.node_order())
+      for (std::size_t i = 0; i < graph_.node(id).operand_count(); ++i) meet(graph_.node(id).operand(i));
+    for (const ValueId id : graph_.outputs()) meet(id);
+    graph_.set_capture_order(std::move(order));
   }
 
   // Value::doc_string is the ValueInfoProto's where there is one; the TensorProto's then travels with its extras.
