@@ -51,4 +51,13 @@ ops::LowerContext lower_context(const Model& model, const Group& group, const Or
                                 const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims);
 ops::LowerResult lower_group(const ops::LowerContext& context);
 
+// choose_orders, lower_context and lower_group in one; where the chosen orders have no kernel, row-major ones are tried.
+struct PlacedGroup {
+  Orders orders;
+  ops::LoweredGroup lowered;
+};
+using PlacedResult = tl::expected<PlacedGroup, std::string>;
+PlacedResult place_group(const Model& model, const Group& group, const std::vector<ops::MemoryOrder>& present,
+                         const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims);
+
 }  // namespace bevel::plan
