@@ -65,6 +65,18 @@ class Unzip {
   unzFile file_ = nullptr;
 };
 
+// The archive ends with a whole "end of central directory" record (APPNOTE.TXT, 4.3.16); minizip takes a cut one for an empty
+// archive.
+bool ends_as_archive(std::span<const std::byte> bytes) {
+  constexpr std::size_t kRecord = 22, kMaxComment = 0xFFFF;
+  for (std::size_t comment = 0; comment <= kMaxComment && kRecord + comment <= bytes.size(); ++comment) {
+    const std::byte* record = bytes.data() + bytes.size() - kRecord - comment;
+    const auto stated = static_cast<std::size_t>(record[20]) | static_cast<std::size_t>(record[21]) << 8;
+    if (std::memcmp(record, "PK\x05\x06", 4) == 0 && stated == comment) return true;
+  }
+  return false;
+}
+
 std::string key_of(const std::string& member) {
   return member.ends_with(".npy") ? member.substr(0, member.size() - 4) : member;
 }
@@ -117,7 +129,9 @@ Result<std::shared_ptr<const ArrayArchive>> ArrayArchive::open(std::shared_ptr<c
   archive->file_ = std::move(file);
   archive->name_ = std::move(name);
   const Unzip zip(archive->file_->bytes());
-  if (!zip.get()) return fail_input("{}: not an .npz: no ZIP directory was found", archive->name_);
+  if (!zip.get() || !ends_as_archive(archive->file_->bytes())) {
+    return fail_input("{}: not an .npz: no whole ZIP directory was found", archive->name_);
+  }
   std::set<std::string> seen;
   for (int state = unzGoToFirstFile(zip.get()); state != UNZ_END_OF_LIST_OF_FILE; state = unzGoToNextFile(zip.get())) {
     unz_file_info64 info{};
@@ -243,7 +257,7 @@ Status write_npz(const std::filesystem::path& path, const std::vector<std::pair<
       return fail(ExitCode::output, "{}: the arrays are beyond the 4 GiB of a plain ZIP archive", path.string());
     }
     uLong crc = crc32_z(0, reinterpret_cast<const Bytef*>(header.data()), header.size());
-    crc = crc32_z(crc, reinterpret_cast<const Bytef*>(data.bytes().data()), data.bytes().size());
+    if (!data.bytes().empty()) crc = crc32_z(crc, reinterpret_cast<const Bytef*>(data.bytes().data()), data.bytes().size());
     Bytes local;
     local.u32(0x04034b50).u16(kVersion).u16(kUtf8).u16(0).u16(0).u16(kDate);
     local.u32(crc).u32(size).u32(size).u16(name.size()).u16(0).text(name);
