@@ -1,0 +1,24 @@
+# Wrong flags: exit 2, and what was expected. Help and version: exit 0.
+check no_command       2 'subcommand'
+check unknown_command  2 '.'                 frobnicate
+check unknown_flag     2 'frobnicate'        inspect small.onnx --frobnicate
+check missing_required 2 'out'               compile small.onnx --target stm32l4r5 --calib good.json
+check unknown_target   2 "stm32l4r6.*stm32l4r5" compile small.onnx --target stm32l4r6 --calib good.json --out out
+check no_calibration   2 'calib'             compile small.onnx --target stm32l4r5 --out out
+check both_sources     2 'calib'             quantize small.onnx --calib good.json --profile p -o out/q.onnx
+check bad_budget       2 'ram'               compile small.onnx --target stm32l4r5 --calib good.json --budget ram=lots --out out
+check bad_samples      2 'samples|number'    compile small.onnx --target stm32l4r5 --calib good.json --samples many --out out
+check bad_max_drop     2 'max-drop'          compare small.onnx small.onnx --max-drop=-1
+check bad_keep_float   2 'keep-float.*konv'  compile small.onnx --target stm32l4r5 --calib good.json --keep-float konv --out out
+check bad_range        2 'range'             compile small.onnx --target stm32l4r5 --calib good.json --range widest --out out
+check bad_io           2 'float'             emit-c small.onnx -o out --io int4
+check bad_shape        2 'shape'             inspect small.onnx --shape N=x
+check bad_pipeline     2 'fold-batch-nrm.*fold-batch-norm' opt small.onnx --pipeline fold-batch-nrm -o out/o.onnx
+check raw_of_onnx      2 'raw'               run small.onnx --inputs bare.npz --raw
+check no_inputs        2 'inputs'            run small.onnx
+check bad_name         2 '.'                 emit-c small.onnx -o out --name '1 model'
+check help             0 'compile'           --help
+check version          0 'bevel [0-9]'       --version
+for command in compile inspect optimize calibrate quantize run eval compare emit-c targets passes opt; do
+  check "help_$command" 0 "bevel $command" $command --help
+done

@@ -1,0 +1,84 @@
+# Outputs that cannot be written (exit 1), budgets (3), verification (4), interruption; and commands that succeed.
+C="compile small.onnx --target stm32l4r5 --calib good.json"
+check out_is_a_file      1 'good\.npz.*(Not a directory|folder)' $C --out good.npz
+check out_beneath_a_file 1 'good\.npz/deep'                      $C --out good.npz/deep
+check out_in_proc        1 '/proc/'                              $C --out /proc/bevel
+check file_is_a_folder   1 'out.*folder'                         optimize small.onnx -o out
+check folder_absent      1 'nowhere'                             quantize small.onnx --calib good.json -o nowhere/q.onnx
+limit='ulimit -f 2'
+check disk_full          1 'cannot be written|too large'         $C --out out
+check disk_full_new      1 'cannot be written|too large'         $C --out fresh/folder
+limit=
+if [ -w /dev/full ]; then
+  full() { "$bevel" targets > /dev/full; }
+  fresh; full 2> "$W/../stderr"; code=$?
+  if [ $code = 1 ]; then passed=$((passed + 1)); else : > "$W/../stdout"; fail stdout_full "exit $code, expected 1"; fi
+fi
+
+check budget_ram     3 "ram.*over.*Alive at the peak.*would fit"  $C --budget ram=16 --out out
+check budget_flash   3 "flash.*over.*Largest weights.*'"          $C --budget flash=100 --out out
+check budget_latency 3 "latency.*modelled.*Slowest layers"        $C --budget latency=1ns --out out
+check budget_dry_run 3 "ram"                                      $C --budget ram=16 --out out --dry-run
+check drop_compile   4 "max-drop.*Worst layers by SQNR" \
+  compile $fashion/model.onnx --target stm32l4r5 --calib $fashion/calib.json --eval $fashion/eval.json --range percentile:50 \
+  --max-drop 1 --samples 60 --out out
+prepare="$bevel optimize small.onnx -o a.onnx > /dev/null && $bevel quantize small.onnx --calib good.json --range percentile:20 -o b.onnx > /dev/null"
+check drop_compare   4 "verification failed"                      compare a.onnx b.onnx --data unlabelled.json --max-drop 0
+prepare=
+
+# Interrupted in the middle: exit 1, nothing left behind.
+for signal in INT TERM; do
+  fresh
+  before=$(listing "$W")
+  (cd "$W" && exec "$bevel" compile $fashion/model.onnx --target stm32l4r5 --calib $fashion/calib.json --eval $fashion/eval.json \
+    --out new/folder) > "$W/../stdout" 2> "$W/../stderr" &
+  job=$!
+  # The staging folder shows that the road has begun; a machine under load may take a while to get there.
+  for _ in $(seq 200); do [ -d "$W/new/folder" ] && break; sleep 0.05; done
+  kill -$signal $job
+  wait $job
+  code=$?
+  if [ $code != 1 ]; then fail "interrupted_$signal" "exit $code, expected 1"
+  elif [ "$before" != "$(listing "$W")" ]; then listing "$W" | grep new; fail "interrupted_$signal" "files were left behind"
+  else passed=$((passed + 1)); fi
+done
+
+# What succeeds.
+check inspect        0 'conv .*Conv'                    inspect small.onnx
+check inspect_json   0 '"format": "bevel-inspect/1"'    inspect small.onnx --json
+check inspect_float  0 'mystery.*com\.example'          inspect unknown_op.onnx
+check targets        0 'stm32h743'                      targets
+check targets_json   0 '"format": "bevel-targets/1"'    targets --json
+check passes         0 'quantize'                       passes
+check passes_json    0 '"format": "bevel-passes/1"'     passes --json
+check run_npz        0 'y +float\[24,3\]'               run small.onnx --inputs bare.npz -o out/o.npz
+check run_data       0 '24 sample'                      run small.onnx --data good.json -o out/o.npz
+check run_samples    0 '3 sample'                       run small.onnx --data good.json --samples 3
+check eval           0 'top1'                           eval small.onnx --data good.json
+check eval_json      0 '"format": "bevel-eval/1"'       eval small.onnx --data good.json --json
+check compare        0 'identical'                      compare small.onnx small.onnx --data good.json
+check compare_random 0 'seeded random'                  compare small.onnx small.onnx
+check optimize       0 'checked.*seeded random'         optimize small.onnx -o out/o.onnx
+check optimize_data  0 'checked.*24 samples'            optimize small.onnx -o out/o.onnx --data good.json
+check not_checked    0 'not checked: .*mystery'         optimize unknown_op.onnx -o out/o.onnx
+check future         0 'not checked: .*99'              optimize future_opset.onnx -o out/o.onnx
+check calibrate      0 'written'                        calibrate small.onnx --calib good.json -o out/p
+check quantize       0 'checked'                        quantize small.onnx --calib good.json -o out/q.onnx
+check quantize_json  0 '"format": "bevel-write/1"'      quantize small.onnx --calib good.json -o out/q.onnx --json
+check emit_c         0 'model\.c'                       emit-c small.onnx -o out
+check opt            0 'fold-constants'                 opt small.onnx --pipeline fold-constants -o out/o.onnx
+check compile        0 'status +ok'                     $C --out out
+check compile_json   0 '"format": "bevel-report/1"'     $C --out out --json
+check compile_new    0 'status +ok'                     $C --out new/folder
+check compile_dry    0 'dry run'                        $C --out out --dry-run
+if [ "$(listing "$W")" != "$before" ]; then fail compile_dry "a dry run wrote something"; fi
+check depfile        0 'status +ok'                     $C --out out --depfile d.mk
+if ! grep -q 'good.npz' "$W/d.mk"; then fail depfile "d.mk does not name good.npz"; fi
+prepare="$bevel calibrate small.onnx --calib good.json -o p > /dev/null"
+check profile        0 'checked'                        quantize small.onnx --profile p -o out/q.onnx
+prepare="$bevel $C --out made > /dev/null"
+check run_bvl        0 'y '                             run made/model.bvl --data good.json -o out/o.npz
+check run_bvl_raw    0 'y +int8'                        run made/model.bvl --data good.json --raw -o out/o.npz
+check compare_bvl    0 'SQNR'                           compare made/model.int8.onnx made/model.bvl --data good.json
+check eval_bvl       0 'top1'                           eval made/model.bvl --data good.json
+prepare=
