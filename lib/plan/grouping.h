@@ -2,6 +2,7 @@
 // in front of it, an activation that folds, and the QuantizeLinear behind it. One grouping serves eval, plan and cost.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,16 +40,21 @@ Grouping group_graph(const Model& model);
 // The concrete quantization that a DequantizeLinear / QuantizeLinear node states, when scale and zero point are constants.
 std::optional<ops::Quantization> quantization_of(const Model& model, const Graph& graph, NodeId node);
 
+// Constants that a caller knows beyond the graph's own (folded at plan time). Empty: the graph's only.
+using ConstantOf = std::function<const Tensor*(ValueId)>;
+
 // The memory orders that a group wants for its inputs and gives to its outputs, from the orders its inputs have now.
 struct Orders {
   std::vector<ops::MemoryOrder> inputs, outputs;
 };
 Orders choose_orders(const Graph& graph, const Group& group, const std::vector<ops::MemoryOrder>& present,
-                     const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims);
+                     const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims,
+                     const ConstantOf& constant_of = {});
 
 // The lowering context at actual dims and orders, and its lowering. The reason string says why there is no kernel.
 ops::LowerContext lower_context(const Model& model, const Group& group, const Orders& orders,
-                                const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims);
+                                const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims,
+                                const ConstantOf& constant_of = {});
 ops::LowerResult lower_group(const ops::LowerContext& context);
 
 // choose_orders, lower_context and lower_group in one; where the chosen orders have no kernel, row-major ones are tried.
@@ -58,6 +64,7 @@ struct PlacedGroup {
 };
 using PlacedResult = tl::expected<PlacedGroup, std::string>;
 PlacedResult place_group(const Model& model, const Group& group, const std::vector<ops::MemoryOrder>& present,
-                         const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims);
+                         const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims,
+                         const ConstantOf& constant_of = {});
 
 }  // namespace bevel::plan

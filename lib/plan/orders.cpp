@@ -42,17 +42,22 @@ std::optional<MemoryOrder> order_through_loops(const ops::IterationSpace& space,
   return result;
 }
 
+const Tensor* lookup(const Graph& graph, const ConstantOf& constant_of, ValueId id) {
+  return constant_of ? constant_of(id) : graph.constant(id);
+}
+
 }  // namespace
 
 Orders choose_orders(const Graph& graph, const Group& group, const std::vector<MemoryOrder>& present,
-                     const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims) {
+                     const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims,
+                     const ConstantOf& constant_of) {
   Orders orders;
   for (const Dims& dims : input_dims) orders.inputs.push_back(ops::logical_order(dims.size()));
   for (const Dims& dims : output_dims) orders.outputs.push_back(ops::logical_order(dims.size()));
   const Node& node = graph.node(group.anchor);
   const ops::ValueFacts& value = group.facts.value;
   const auto is_variable = [&](std::size_t i) {
-    return i < group.inputs.size() && group.inputs[i].border.valid() && graph.constant(group.inputs[i].border) == nullptr;
+    return i < group.inputs.size() && group.inputs[i].border.valid() && lookup(graph, constant_of, group.inputs[i].border) == nullptr;
   };
   // The operand whose order the others take after: the largest data operand that is not constant.
   std::optional<std::size_t> principal;
@@ -108,7 +113,8 @@ Orders choose_orders(const Graph& graph, const Group& group, const std::vector<M
 }
 
 ops::LowerContext lower_context(const Model& model, const Group& group, const Orders& orders,
-                                const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims) {
+                                const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims,
+                     const ConstantOf& constant_of) {
   const Graph& graph = model.graph;
   ops::LowerContext context;
   context.node = &graph.node(group.anchor);
@@ -120,7 +126,7 @@ ops::LowerContext lower_context(const Model& model, const Group& group, const Or
     result.value = edge.border;
     if (!edge.border.valid()) return result;
     const Type& type = graph.value(edge.border).type;
-    result.constant = graph.constant(edge.border);
+    result.constant = lookup(graph, constant_of, edge.border);
     result.dtype = result.constant != nullptr ? result.constant->dtype() : type.is_tensor() ? type.dtype : DType::undefined;
     if (result.dtype == DType::undefined && edge.quantization) result.dtype = edge.quantization->dtype;
     result.dims = dims;
@@ -157,10 +163,11 @@ ops::LowerResult lower_group(const ops::LowerContext& context) {
 }
 
 PlacedResult place_group(const Model& model, const Group& group, const std::vector<MemoryOrder>& present,
-                         const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims) {
+                         const std::vector<Dims>& input_dims, const std::vector<Dims>& output_dims,
+                     const ConstantOf& constant_of) {
   PlacedGroup placed;
-  placed.orders = choose_orders(model.graph, group, present, input_dims, output_dims);
-  ops::LowerResult lowered = lower_group(lower_context(model, group, placed.orders, input_dims, output_dims));
+  placed.orders = choose_orders(model.graph, group, present, input_dims, output_dims, constant_of);
+  ops::LowerResult lowered = lower_group(lower_context(model, group, placed.orders, input_dims, output_dims, constant_of));
   if (!lowered) {
     Orders logical;
     for (const Dims& dims : input_dims) logical.inputs.push_back(ops::logical_order(dims.size()));
@@ -168,7 +175,7 @@ PlacedResult place_group(const Model& model, const Group& group, const std::vect
     if (logical.inputs == placed.orders.inputs && logical.outputs == placed.orders.outputs) {
       return tl::unexpected(lowered.error());
     }
-    ops::LowerResult second = lower_group(lower_context(model, group, logical, input_dims, output_dims));
+    ops::LowerResult second = lower_group(lower_context(model, group, logical, input_dims, output_dims, constant_of));
     if (!second) return tl::unexpected(lowered.error());
     placed.orders = std::move(logical);
     lowered = std::move(second);
