@@ -2,6 +2,7 @@
 #include "lib/ops/conv.h"
 
 #include "lib/ops/nn_families.h"
+#include "lib/ops/lower_functions.h"
 
 namespace bevel::ops {
 
@@ -162,6 +163,7 @@ Facts facts(const FactsContext& ctx) {
 }  // namespace
 
 extern const OpRecord conv_record = {
-    .domain = "", .name = "Conv", .min_inputs = 2, .max_inputs = 3, .infer = infer, .facts = facts, .evaluate = evaluate_conv};
+    .domain = "", .name = "Conv", .min_inputs = 2, .max_inputs = 3, .infer = infer, .facts = facts, .evaluate = evaluate_conv,
+                          .lower = lower_conv};
 
 }  // namespace bevel::ops

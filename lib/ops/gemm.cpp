@@ -2,6 +2,7 @@
 #include "lib/ops/family.h"
 #include "lib/ops/matrix_product.h"
 #include "lib/ops/nn_families.h"
+#include "lib/ops/lower_functions.h"
 
 namespace bevel::ops {
 namespace {
@@ -177,6 +178,7 @@ Outputs evaluate_gemm(const EvalContext& ctx) {
   return std::vector<Datum>{from_floats(dtype, out, y.values<float>())};
 }
 
-extern const OpRecord gemm_record = {.domain = "", .name = "Gemm", .min_inputs = 2, .max_inputs = 3, .infer = infer, .facts = facts, .evaluate = evaluate_gemm};
+extern const OpRecord gemm_record = {.domain = "", .name = "Gemm", .min_inputs = 2, .max_inputs = 3, .infer = infer, .facts = facts, .evaluate = evaluate_gemm,
+                          .lower = lower_gemm};
 
 }  // namespace bevel::ops

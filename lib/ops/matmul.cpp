@@ -2,6 +2,7 @@
 #include "lib/ops/matmul.h"
 
 #include "lib/ops/nn_families.h"
+#include "lib/ops/lower_functions.h"
 
 namespace bevel::ops {
 
@@ -139,8 +140,10 @@ Facts facts_qlinear_matmul(const FactsContext& ctx) {
 
 }  // namespace
 
-extern const OpRecord matmul_record = {.domain = "", .name = "MatMul", .min_inputs = 2, .max_inputs = 2, .infer = infer_matmul, .facts = facts_matmul, .evaluate = evaluate_matmul};
+extern const OpRecord matmul_record = {.domain = "", .name = "MatMul", .min_inputs = 2, .max_inputs = 2, .infer = infer_matmul, .facts = facts_matmul, .evaluate = evaluate_matmul,
+                          .lower = lower_matmul};
 extern const OpRecord matmul_integer_record = {.domain = "", .name = "MatMulInteger", .min_inputs = 2, .max_inputs = 4, .infer = infer_matmul_integer, .facts = facts_matmul_integer, .evaluate = evaluate_matmul_integer};
-extern const OpRecord qlinear_matmul_record = {.domain = "", .name = "QLinearMatMul", .min_inputs = 8, .max_inputs = 8, .infer = infer_qlinear_matmul, .facts = facts_qlinear_matmul, .evaluate = evaluate_qlinear_matmul};
+extern const OpRecord qlinear_matmul_record = {.domain = "", .name = "QLinearMatMul", .min_inputs = 8, .max_inputs = 8, .infer = infer_qlinear_matmul, .facts = facts_qlinear_matmul, .evaluate = evaluate_qlinear_matmul,
+                          .lower = lower_qlinear_matmul};
 
 }  // namespace bevel::ops
