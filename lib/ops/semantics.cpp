@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "lib/ops/family.h"
-#include "lib/ops/window.h"
+#include "lib/ops/sliding_window.h"
 
 namespace bevel::ops {
 namespace {
