@@ -1,0 +1,217 @@
+// Small hand-made Programs that together use every kernel: for tests of files, of emitted C and of validation.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lib/plan/program.h"
+#include "lib/runtime/bevel_runtime.h"
+#include "lib/support/random.h"
+
+namespace bevel::test {
+
+class ProgramBuilder {
+ public:
+  explicit ProgramBuilder(std::uint64_t seed) : random_(seed) {}
+
+  std::uint32_t activation(const std::string& name, DType dtype, Dims dims, std::uint32_t storage = BVL_STORAGE_ARENA) {
+    plan::ProgramTensor tensor;
+    tensor.name = name;
+    tensor.dtype = dtype;
+    tensor.model_dtype = dtype;
+    tensor.storage = storage;
+    tensor.bytes = static_cast<std::uint64_t>(*packed_bytes(dtype, *element_count(dims)));
+    tensor.dims = tensor.logical_dims = std::move(dims);
+    tensor.offset = take(tensor.bytes);
+    if (dtype == DType::int8) tensor.quantization = ops::Quantization{DType::int8, {0.0371f}, {-5}, -1};
+    return add(std::move(tensor));
+  }
+  std::uint32_t input(const std::string& name, DType dtype, Dims dims) {
+    return entry_.inputs.emplace_back(activation(name, dtype, std::move(dims), BVL_STORAGE_INPUT));
+  }
+  std::uint32_t output(const std::string& name, DType dtype, Dims dims) {
+    return entry_.outputs.emplace_back(activation(name, dtype, std::move(dims), BVL_STORAGE_OUTPUT));
+  }
+  std::uint32_t constant(const std::string& name, Tensor value) {
+    plan::ProgramTensor tensor;
+    tensor.name = name;
+    tensor.dtype = value.dtype();
+    tensor.dims = tensor.logical_dims = value.dims();
+    tensor.storage = BVL_STORAGE_CONSTANT;
+    tensor.bytes = value.bytes().size();
+    tensor.offset = program_.constant_bytes;
+    program_.constant_bytes = (tensor.offset + tensor.bytes + 63) / 64 * 64;
+    tensor.constant = std::move(value);
+    return add(std::move(tensor));
+  }
+  std::uint32_t int8s(const std::string& name, Dims dims) {
+    std::vector<std::int8_t> values(static_cast<std::size_t>(*element_count(dims)));
+    for (auto& v : values) v = static_cast<std::int8_t>(random_.next());
+    return constant(name, Tensor::of<std::int8_t>(std::move(dims), values));
+  }
+  std::uint32_t int32s(const std::string& name, std::int64_t count) {
+    std::vector<std::int32_t> values(static_cast<std::size_t>(count));
+    for (auto& v : values) v = static_cast<std::int32_t>(random_.below(20001)) - 10000;
+    return constant(name, Tensor::of<std::int32_t>({count}, values));
+  }
+  std::uint32_t floats(const std::string& name, Dims dims, float low, float high) {
+    std::vector<float> values(static_cast<std::size_t>(*element_count(dims)));
+    for (auto& v : values) v = random_.uniform(low, high);
+    return constant(name, Tensor::of<float>(std::move(dims), values));
+  }
+  template <typename Params>
+  void step(bvl_kernel kernel, const std::string& name, std::vector<std::uint32_t> inputs, std::uint32_t output,
+            const Params& params, std::int64_t range) {
+    plan::ProgramStep step;
+    step.kernel = kernel;
+    step.name = name;
+    step.inputs = std::move(inputs);
+    step.outputs = {output};
+    step.params = ops::as_words(params);
+    step.range = static_cast<std::uint32_t>(range);
+    step.scratch_bytes = bvl_kernel_scratch(kernel, step.params.data());
+    step.scratch_offset = take(step.scratch_bytes);
+    program_.steps.push_back(std::move(step));
+  }
+  plan::Program finish() {
+    entry_.step_count = static_cast<std::uint32_t>(program_.steps.size());
+    program_.entries = {entry_};
+    return program_;
+  }
+
+ private:
+  std::uint64_t take(std::uint64_t bytes) {
+    const std::uint64_t offset = program_.arena_bytes;
+    program_.arena_bytes = (offset + bytes + 15) / 16 * 16;
+    return offset;
+  }
+  std::uint32_t add(plan::ProgramTensor tensor) {
+    program_.tensors.push_back(std::move(tensor));
+    return static_cast<std::uint32_t>(program_.tensors.size() - 1);
+  }
+  Random random_;
+  plan::Program program_;
+  plan::ProgramEntry entry_;
+};
+
+// An image classifier in integers: convolutions of odd sizes, residual, product, pools, table, padding, softmax. Names that
+// would break C text.
+inline plan::Program integer_program() {
+  ProgramBuilder b(11);
+  const auto x = b.input("image */ \"x\\\n", DType::int8, {1, 9, 11, 3});
+  const auto conv = [&](const std::string& name, std::uint32_t from, std::uint32_t to, bvl_conv2d_s8_params p, bool depthwise) {
+    const Dims dims = depthwise ? Dims{p.kernel_h, p.kernel_w, p.out_c} : Dims{p.out_c, p.kernel_h, p.kernel_w, p.in_c / p.groups};
+    b.step(depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8 : BVL_KERNEL_CONV2D_S8, name,
+           {from, b.int8s(name + " weights", dims), b.int32s(name + " bias", p.out_c), b.floats(name + " multipliers", {p.out_c}, 0.0002f, 0.004f)},
+           to, p, p.out_h);
+  };
+  // pad by one column and row: fill, then copy into the interior
+  const auto padded = b.activation("padded", DType::int8, {1, 11, 13, 3});
+  b.step(BVL_KERNEL_FILL, "pad", {}, padded, bvl_fill_params{1, 11 * 13 * 3, -7}, 1);
+  b.step(BVL_KERNEL_COPY, "pad", {x}, padded, bvl_copy_params{1, 2, {9, 33}, {33, 1}, {39, 1}, 0, 42}, 9);
+  const auto c1 = b.activation("c1", DType::int8, {1, 6, 7, 10});
+  conv("conv-1", padded, c1, {1, 11, 13, 3, 6, 7, 10, 3, 3, 2, 2, 1, 1, 1, 1, 1, -7, 4, -128, 127}, false);
+  const auto c2 = b.activation("c2", DType::int8, {1, 6, 7, 10});
+  conv("int", c1, c2, {1, 6, 7, 10, 6, 7, 10, 3, 3, 1, 1, 1, 1, 1, 1, 10, 4, -3, -128, 90}, true);
+  const auto c3 = b.activation("c3", DType::int8, {1, 6, 7, 10});
+  conv("conv.3", c2, c3, {1, 6, 7, 10, 6, 7, 10, 1, 1, 1, 1, 1, 1, 0, 0, 2, -3, 5, -128, 127}, false);
+  const auto sum = b.activation("sum", DType::int8, {1, 6, 7, 10});
+  b.step(BVL_KERNEL_ADD_S8, "add", {c2, c3}, sum, bvl_add_s8_params{2, {42, 10}, {10, 1}, {10, 1}, -3, 5, 1, 0.731f, 0.52f, -128, 127}, 42);
+  const auto gate = b.activation("gate", DType::int8, {1, 1, 1, 10});
+  b.step(BVL_KERNEL_AVG_POOL_S8, "squeeze", {sum}, gate, bvl_avg_pool_s8_params{1, 6, 7, 10, 1, 1, 6, 7, 1, 1, 1, 1, 0, 0, 0, 0, 0, 1, -9, 0.03f, 0.01f, -128, 127}, 1);
+  const auto sigmoid = b.activation("sigmoid", DType::int8, {1, 1, 1, 10});
+  b.step(BVL_KERNEL_LUT_S8, "sigmoid", {gate, b.int8s("table", {256})}, sigmoid, bvl_lut_s8_params{10}, 1);
+  const auto scaled = b.activation("scaled", DType::int8, {1, 6, 7, 10});
+  b.step(BVL_KERNEL_MUL_S8, "mul", {sum, sigmoid}, scaled, bvl_mul_s8_params{2, {42, 10}, {10, 1}, {0, 1}, 1, -128, 3, 0.0039f, -128, 127}, 42);
+  const auto pooled = b.activation("pooled", DType::int8, {1, 3, 3, 10});
+  b.step(BVL_KERNEL_MAX_POOL_S8, "max pool", {scaled}, pooled, bvl_max_pool_s8_params{1, 6, 7, 10, 3, 3, 3, 3, 2, 2, 1, 1, 1, 0, -128, 127}, 3);
+  const auto logits = b.output("logits", DType::int8, {1, 11});
+  b.step(BVL_KERNEL_DENSE_S8, "dense", {pooled, b.int8s("dense weights", {11, 90}), b.int32s("dense bias", 11), b.floats("dense multipliers", {11}, 0.0005f, 0.002f)},
+         logits, bvl_dense_s8_params{1, 90, 11, 3, 2, -128, 127}, 11);
+  const auto rows = b.output("rows", DType::int8, {3, 6});
+  b.step(BVL_KERNEL_DENSE_S8, "dense rows", {pooled, b.int8s("rows weights", {6, 30}), b.int32s("rows bias", 6), b.floats("rows multipliers", {6}, 0.0005f, 0.002f)},
+         rows, bvl_dense_s8_params{3, 30, 6, 3, 2, -128, 127}, 3);
+  std::vector<std::uint32_t> exponentials(256);
+  for (std::size_t d = 0; d < 256; ++d) exponentials[d] = static_cast<std::uint32_t>(0x80000000u >> (d / 16)) - static_cast<std::uint32_t>(d % 16) * 77;
+  const auto probabilities = b.output("probabilities", DType::int8, {1, 11});
+  b.step(BVL_KERNEL_SOFTMAX_S8, "softmax", {logits, b.constant("exp", Tensor::of<std::uint32_t>({256}, exponentials))}, probabilities,
+         bvl_softmax_s8_params{1, 11, 1}, 1);
+  return b.finish();
+}
+
+// Float kernels between dequantize and quantize: every unary and binary operation, reductions, pools, products.
+inline plan::Program float_program() {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  ProgramBuilder b(12);
+  const auto q = b.input("q", DType::int8, {1, 6, 6, 4});
+  const auto x = b.activation("x", DType::float32, {1, 6, 6, 4});
+  b.step(BVL_KERNEL_DEQUANTIZE_S8_F32, "dequantize", {q}, x, bvl_dequantize_s8_f32_params{144, 0.03f, 3}, 1);
+  auto value = x;
+  for (int op = 0; op <= BVL_UNARY_CEIL; ++op) {
+    const bool positive = op == BVL_UNARY_LOG || op == BVL_UNARY_SQRT || op == BVL_UNARY_RECIPROCAL;
+    auto source = value;
+    if (positive || op == BVL_UNARY_FLOOR) {  // away from zero, from integers, and back into range
+      source = b.activation("shifted", DType::float32, {144});
+      b.step(BVL_KERNEL_BINARY_F32, "shift", {x, b.floats("shift", {1}, 4.5f, 5.5f)}, source,
+             bvl_binary_f32_params{BVL_BINARY_ADD, 1, {144}, {1}, {0}, -kInfinity, kInfinity}, 144);
+    }
+    value = b.activation("unary", DType::float32, {144});
+    const bool clip = op == BVL_UNARY_CLIP;
+    b.step(BVL_KERNEL_UNARY_F32, "unary", {source}, value, bvl_unary_f32_params{op, 144, clip ? -3.0f : 0.3f, clip ? 3.0f : 0.5f}, 1);
+    const auto out = b.output("unary", DType::float32, {144});
+    b.step(BVL_KERNEL_COPY, "keep", {value}, out, bvl_copy_params{4, 1, {144}, {1}, {1}, 0, 0}, 144);
+  }
+  for (int op = 0; op <= BVL_BINARY_PRELU; ++op) {
+    const auto out = b.output("binary", DType::float32, {36, 4});
+    b.step(BVL_KERNEL_BINARY_F32, "binary", {x, b.floats("slope", {4}, 0.1f, 2)}, out,
+           bvl_binary_f32_params{op, 2, {36, 4}, {4, 1}, {0, 1}, op ? -kInfinity : 0, 6}, 36);
+  }
+  const auto conv = b.activation("conv", DType::float32, {1, 3, 3, 6});
+  b.step(BVL_KERNEL_CONV2D_F32, "conv", {x, b.floats("w", {6, 3, 3, 4}, -0.3f, 0.3f), b.floats("b", {6}, -1, 1)}, conv,
+         bvl_conv2d_f32_params{1, 6, 6, 4, 3, 3, 6, 3, 3, 2, 2, 1, 1, 1, 1, 1, -kInfinity, kInfinity}, 3);
+  const auto average = b.output("average", DType::float32, {1, 2, 2, 6});
+  b.step(BVL_KERNEL_AVG_POOL_F32, "average", {conv}, average, bvl_avg_pool_f32_params{1, 3, 3, 6, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0, 0}, 2);
+  const auto largest = b.output("largest", DType::float32, {1, 2, 2, 6});
+  b.step(BVL_KERNEL_MAX_POOL_F32, "largest", {conv}, largest, bvl_max_pool_f32_params{1, 3, 3, 6, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0}, 2);
+  const auto product = b.activation("product", DType::float32, {9, 11});
+  b.step(BVL_KERNEL_MATMUL_F32, "matmul", {conv, b.floats("m", {6, 11}, -1, 1), b.floats("mb", {11}, -1, 1)}, product,
+         bvl_matmul_f32_params{1, 9, 6, 11, 0, 0, 0, 1, -kInfinity, kInfinity}, 9);
+  for (int log = 0; log < 2; ++log) {
+    b.step(BVL_KERNEL_SOFTMAX_F32, "softmax", {product}, b.output("softmax", DType::float32, {9, 11}), bvl_softmax_f32_params{9, 11, 1, log}, 9);
+  }
+  for (int op = 0; op <= BVL_REDUCE_MIN; ++op) {
+    b.step(BVL_KERNEL_REDUCE_F32, "reduce", {product}, b.output("reduce", DType::float32, {11}), bvl_reduce_f32_params{op, 1, 9, 11}, 1);
+  }
+  const auto out = b.output("out", DType::int8, {9, 11});
+  b.step(BVL_KERNEL_QUANTIZE_F32_S8, "quantize", {product}, out, bvl_quantize_f32_s8_params{99, 0.02f, -7, -128, 127}, 1);
+  return b.finish();
+}
+
+// Bytes that start at a 64-byte boundary; the allocation ends with them, so that a checker sees what reads past.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(std::size_t size)
+      : data_(static_cast<std::uint8_t*>(::operator new(size, std::align_val_t{64}))), size_(size) {
+    std::memset(data_.get(), 0, size);
+  }
+  explicit AlignedBytes(std::span<const std::byte> bytes) : AlignedBytes(bytes.size()) {
+    if (size_ > 0) std::memcpy(data(), bytes.data(), size_);
+  }
+  [[nodiscard]] std::uint8_t* data() { return data_.get(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(std::uint8_t* bytes) const { ::operator delete(bytes, std::align_val_t{64}); }
+  };
+  std::unique_ptr<std::uint8_t, Free> data_;
+  std::size_t size_;
+};
+
+}  // namespace bevel::test
