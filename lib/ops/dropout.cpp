@@ -1,0 +1,77 @@
+// Dropout (ONNX opsets 7, 10, 12, 13, 22) at inference: the identity; the mask keeps everything.
+#include "lib/ops/family.h"
+#include "lib/ops/nn_families.h"
+#include "lib/ops/lower_functions.h"
+
+namespace bevel::ops {
+namespace {
+
+Status infer(InferContext& ctx) {
+  BEVEL_TRY_STATUS(infer_same_type(ctx));
+  ctx.set_output(1, Type::tensor(DType::boolean, input_shape(ctx, 0)));
+  return {};
+}
+
+// Whether the node drops nothing whatever the data: no training_mode operand, or a constant false, or ratio 0.
+bool inference_mode(const FactsContext& ctx) {
+  if (!ctx.has_input(2)) return true;
+  const Tensor* training = ctx.input_constant(2);
+  if (training == nullptr || training->size() != 1) return false;
+  if (training->as_int64(0) == 0) return true;
+  const Tensor* ratio = ctx.input_constant(1);
+  return ratio != nullptr && ratio->size() == 1 && ratio->as_double(0) == 0;
+}
+
+Facts facts(const FactsContext& ctx) {
+  Facts facts;
+  facts.space = elementwise_space(ctx, 1);
+  facts.space.inputs.resize(ctx.node().inputs.size());
+  facts.value.data_operands = {0};
+  facts.value.layout = LayoutRule::follow;
+  facts.value.identity = inference_mode(ctx);
+  facts.value.pure = facts.value.identity;
+  facts.value.monotone = facts.value.identity;
+  if (facts.value.identity) facts.value.quant = QuantRole::same_scale;
+  return facts;
+}
+
+// Up to opset 11 the ratio is an attribute, which inference does not use: it goes.
+Status upgrade(Model& model, NodeId id, int from) {
+  if (from != 11) return {};
+  Graph& graph = model.graph;
+  BEVEL_TRY(const float ratio, attr_float(graph.node(id), "ratio", 0.5f));
+  const bool stated = has_attr(graph.node(id), "ratio");
+  graph.mutable_node(id).remove_attribute("ratio");
+  if (stated && ratio != 0.5f && graph.node(id).inputs.size() == 1) {
+    graph.add_operand(id, graph.add_constant(graph.node(id).name + "_ratio", Tensor::scalar(ratio)));
+  }
+  // The mask has been boolean since opset 10; before it had the element type of the input.
+  return {};
+}
+
+}  // namespace
+
+Outputs evaluate_dropout(const EvalContext& ctx) {
+  const Tensor& x = ctx.tensor(0);
+  if (ctx.has_input(2)) {
+    const Tensor& training = ctx.tensor(2);
+    if (training.dtype() != DType::boolean || training.size() != 1) {
+      return fail_operand(2, "training_mode", "is {} {}, expected one bool", dtype_name(training.dtype()), to_string(training.dims()));
+    }
+    const bool nothing_dropped = ctx.has_input(1) && ctx.tensor(1).size() == 1 && ctx.tensor(1).as_double(0) == 0;
+    if (training.as_int64(0) != 0 && !nothing_dropped) return fail_input("training mode is random and not supported, only inference");
+  }
+  std::vector<Datum> outputs{x};
+  if (ctx.node().outputs.size() > 1 && ctx.node().outputs[1].valid()) {
+    BEVEL_TRY_STATUS(ctx.reserve(DType::boolean, x.dims()));
+    Tensor mask = Tensor::zeros(DType::boolean, x.dims());
+    for (std::uint8_t& value : mask.mutable_values<std::uint8_t>()) value = 1;
+    outputs.emplace_back(std::move(mask));
+  }
+  return outputs;
+}
+
+extern const OpRecord dropout_record = {.name = "Dropout", .max_inputs = 3, .max_outputs = 2, .infer = infer, .facts = facts, .evaluate = evaluate_dropout, .upgrade = upgrade,
+                          .lower = lower_view};
+
+}  // namespace bevel::ops

@@ -1,0 +1,270 @@
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "lib/ops/nn_families.h"
+#include "lib/ops/pooling.h"
+#include "lib/runtime/bevel_math.h"
+
+namespace bevel::ops {
+namespace {
+
+// Walks the windows of one plane in row-major order of the output. body(output index, taps inside the image as ranges).
+struct PoolWindow {
+  std::vector<std::int64_t> position, first_tap, last_tap;
+};
+template <typename Body>
+void for_each_window(const std::vector<WindowAxis>& axes, Body&& body) {
+  const std::size_t rank = axes.size();
+  std::int64_t count = 1;
+  for (const WindowAxis& axis : axes) count *= axis.out;
+  PoolWindow window{std::vector<std::int64_t>(rank, 0), std::vector<std::int64_t>(rank), std::vector<std::int64_t>(rank)};
+  for (std::int64_t o = 0; o < count; ++o) {
+    for (std::size_t a = 0; a < rank; ++a) {
+      window.first_tap[a] = axes[a].first_tap(window.position[a]);
+      window.last_tap[a] = axes[a].last_tap(window.position[a]);
+    }
+    body(o, window);
+    for (std::size_t a = rank; a-- > 0;) {
+      if (++window.position[a] < axes[a].out) break;
+      window.position[a] = 0;
+    }
+  }
+}
+// Walks the inputs of one window in row-major order: body(input index in the plane).
+template <typename Body>
+void for_each_tap(const std::vector<WindowAxis>& axes, const PoolWindow& window, Body&& body) {
+  const std::size_t rank = axes.size();
+  for (std::size_t a = 0; a < rank; ++a) {
+    if (window.first_tap[a] >= window.last_tap[a]) return;
+  }
+  std::vector<std::int64_t> tap = window.first_tap;
+  const WindowAxis& last = axes[rank - 1];
+  for (;;) {
+    std::int64_t base = 0;
+    for (std::size_t a = 0; a + 1 < rank; ++a) {
+      base = base * axes[a].in + window.position[a] * axes[a].stride - axes[a].pad_begin + tap[a] * axes[a].dilation;
+    }
+    base = base * last.in + window.position[rank - 1] * last.stride - last.pad_begin;
+    for (std::int64_t k = window.first_tap[rank - 1]; k < window.last_tap[rank - 1]; ++k) body(base + k * last.dilation);
+    std::size_t a = rank - 1;
+    for (;;) {
+      if (a == 0) return;
+      --a;
+      if (++tap[a] < window.last_tap[a]) break;
+      tap[a] = window.first_tap[a];
+    }
+  }
+}
+
+std::int64_t plane_size(const std::vector<WindowAxis>& axes, std::int64_t WindowAxis::*extent) {
+  std::int64_t size = 1;
+  for (const WindowAxis& axis : axes) size *= axis.*extent;
+  return size;
+}
+
+// The divisor of count_include_pad: window positions inside image plus padding.
+std::int64_t padded_count(const std::vector<WindowAxis>& axes, const PoolWindow& window) {
+  std::int64_t count = 1;
+  for (std::size_t a = 0; a < axes.size(); ++a) {
+    const WindowAxis& axis = axes[a];
+    const std::int64_t room = axis.in + axis.pad_end - (window.position[a] * axis.stride - axis.pad_begin);
+    count *= std::min(axis.kernel, (room + axis.dilation - 1) / axis.dilation);
+  }
+  return count;
+}
+
+template <typename T>
+bool greater(T candidate, T best) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return candidate > best || candidate != candidate;  // NaN wins and stays
+  } else {
+    return candidate > best;
+  }
+}
+
+template <typename T>
+void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::int64_t* indices) {
+  using C = ComputeOf<T>;
+  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in), out_size = plane_size(shape.axes, &WindowAxis::out);
+  const std::size_t rank = shape.axes.size();
+  for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p) {
+    const T* in = x + p * in_size;
+    for_each_window(shape.axes, [&](std::int64_t o, const PoolWindow& window) {
+      std::int64_t best = -1;
+      C value{};
+      for_each_tap(shape.axes, window, [&](std::int64_t i) {
+        const C candidate = load(in[i]);
+        if (best < 0 || (value == value && greater<C>(candidate, value))) {
+          best = i;
+          value = candidate;
+        }
+      });
+      // A window between dilated taps, none of which is inside: the spec leaves it open; the lowest value, as for padding.
+      if (best < 0) {
+        if constexpr (std::is_floating_point_v<C>) {
+          value = -std::numeric_limits<C>::infinity();
+        } else {
+          value = std::numeric_limits<C>::lowest();
+        }
+        best = 0;
+      }
+      y[p * out_size + o] = store<T>(value);
+      if (indices == nullptr) return;
+      std::int64_t index = best;
+      if (column_major) {  // storage_order 1: the first spatial axis runs fastest
+        index = 0;
+        std::int64_t rest = best;
+        std::vector<std::int64_t> at(rank);
+        for (std::size_t a = rank; a-- > 0;) {
+          at[a] = rest % shape.axes[a].in;
+          rest /= shape.axes[a].in;
+        }
+        for (std::size_t a = rank; a-- > 0;) index = index * shape.axes[a].in + at[a];
+      }
+      indices[p * out_size + o] = p * in_size + index;
+    });
+  }
+}
+
+// Sums in float (double for float64), in row-major order of the window, then one division.
+template <typename T>
+void average_pool(const PoolShape& shape, bool count_padding, const T* x, T* y) {
+  using C = ComputeOf<T>;
+  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in), out_size = plane_size(shape.axes, &WindowAxis::out);
+  for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p) {
+    const T* in = x + p * in_size;
+    for_each_window(shape.axes, [&](std::int64_t o, const PoolWindow& window) {
+      C sum = 0;
+      std::int64_t count = 0;
+      for_each_tap(shape.axes, window, [&](std::int64_t i) {
+        sum += load(in[i]);
+        ++count;
+      });
+      if (count_padding) count = padded_count(shape.axes, window);
+      y[p * out_size + o] = store<T>(count > 0 ? sum / static_cast<C>(count) : C{0});
+    });
+  }
+}
+
+double power(double x, std::int64_t p) {
+  return p == 1 ? x : p == 2 ? x * x : bvl_pow(x, static_cast<double>(p));
+}
+double root(double x, std::int64_t p) {
+  return p == 1 ? x : p == 2 ? __builtin_sqrt(x) : bvl_pow(x, 1.0 / static_cast<double>(p));
+}
+
+template <typename T>
+void lp_pool(const PoolShape& shape, std::int64_t p_norm, const T* x, T* y) {
+  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in), out_size = plane_size(shape.axes, &WindowAxis::out);
+  for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p) {
+    const T* in = x + p * in_size;
+    for_each_window(shape.axes, [&](std::int64_t o, const PoolWindow& window) {
+      double sum = 0;
+      for_each_tap(shape.axes, window, [&](std::int64_t i) {
+        const auto value = static_cast<double>(load(in[i]));
+        sum += power(value < 0 ? -value : value, p_norm);
+      });
+      y[p * out_size + o] = store<T>(static_cast<ComputeOf<T>>(root(sum, p_norm)));
+    });
+  }
+}
+
+Result<std::int64_t> norm_of(const Node& node) {
+  BEVEL_TRY(const std::int64_t p, attr_int(node, "p", 2));
+  if (p < 1 || p > 1000) return fail_input("attribute 'p' is {}, expected 1 to 1000", p);
+  return p;
+}
+
+Outputs run_lp(const EvalContext& ctx, const PoolShape& shape, Tensor y) {
+  const Tensor& x = ctx.tensor(0);
+  BEVEL_TRY(const std::int64_t p, norm_of(ctx.node()));
+  const bool known = dispatch_floats(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    lp_pool<T>(shape, p, x.values<T>().data(), y.mutable_values<T>().data());
+  });
+  if (!known) return fail_dtype(x.dtype(), "X");
+  return std::vector<Datum>{std::move(y)};
+}
+
+Outputs run_average(const EvalContext& ctx, const PoolShape& shape, bool count_padding, Tensor y) {
+  const Tensor& x = ctx.tensor(0);
+  const bool known = dispatch_floats(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    average_pool<T>(shape, count_padding, x.values<T>().data(), y.mutable_values<T>().data());
+  });
+  if (!known) return fail_dtype(x.dtype(), "X");
+  return std::vector<Datum>{std::move(y)};
+}
+
+Outputs run_max(const EvalContext& ctx, const PoolShape& shape, bool column_major, bool want_indices, Tensor y) {
+  const Tensor& x = ctx.tensor(0);
+  Tensor indices;
+  if (want_indices) {
+    BEVEL_TRY_STATUS(ctx.reserve(DType::int64, y.dims()));
+    indices = Tensor::zeros(DType::int64, y.dims());
+  }
+  std::int64_t* index_data = want_indices ? indices.mutable_values<std::int64_t>().data() : nullptr;
+  const bool known = dispatch_numeric(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    max_pool<T>(shape, column_major, x.values<T>().data(), y.mutable_values<T>().data(), index_data);
+  });
+  if (!known) return fail_dtype(x.dtype(), "X");
+  std::vector<Datum> outputs{std::move(y)};
+  if (want_indices) outputs.emplace_back(std::move(indices));
+  return outputs;
+}
+
+Result<Tensor> result_for(const EvalContext& ctx, const PoolShape& shape) {
+  BEVEL_TRY_STATUS(ctx.reserve(ctx.tensor(0).dtype(), shape.out_dims()));
+  if (dtype_bits(ctx.tensor(0).dtype()) < 8) return fail_dtype(ctx.tensor(0).dtype(), "X");
+  return Tensor::zeros(ctx.tensor(0).dtype(), shape.out_dims());
+}
+
+}  // namespace
+
+Outputs evaluate_max_pool(const EvalContext& ctx) {
+  BEVEL_TRY(const PoolShape shape, pool_shape(ctx.node(), ctx.tensor(0).dims()));
+  BEVEL_TRY(const bool column_major, attr_flag(ctx.node(), "storage_order", false));
+  BEVEL_TRY(Tensor y, result_for(ctx, shape));
+  const bool indices = ctx.node().outputs.size() > 1 && ctx.node().outputs[1].valid();
+  return run_max(ctx, shape, column_major, indices, std::move(y));
+}
+
+Outputs evaluate_average_pool(const EvalContext& ctx) {
+  BEVEL_TRY(const PoolShape shape, pool_shape(ctx.node(), ctx.tensor(0).dims()));
+  BEVEL_TRY(const bool count_padding, attr_flag(ctx.node(), "count_include_pad", false));
+  BEVEL_TRY(Tensor y, result_for(ctx, shape));
+  return run_average(ctx, shape, count_padding, std::move(y));
+}
+
+Outputs evaluate_lp_pool(const EvalContext& ctx) {
+  BEVEL_TRY(const PoolShape shape, pool_shape(ctx.node(), ctx.tensor(0).dims()));
+  BEVEL_TRY(Tensor y, result_for(ctx, shape));
+  return run_lp(ctx, shape, std::move(y));
+}
+
+Outputs evaluate_global_pool(const EvalContext& ctx) {
+  const Tensor& x = ctx.tensor(0);
+  if (x.rank() < 2) return fail_operand(0, "X", "has shape {}, expected rank 2 or more", to_string(x.dims()));
+  // One axis that holds all positions, one window over it.
+  PoolShape shape;
+  shape.batch = x.dim(0);
+  shape.channels = x.dim(1);
+  WindowAxis all;
+  all.in = all.kernel = product(x.dims(), 2, x.rank());
+  all.out = 1;
+  shape.axes = {all};
+  if (all.in < 1) return fail_operand(0, "X", "has shape {}, expected a spatial extent of 1 or more", to_string(x.dims()));
+  BEVEL_TRY(Tensor y, result_for(ctx, shape));
+  Dims dims(x.rank(), 1);
+  dims[0] = x.dim(0);
+  dims[1] = x.dim(1);
+  y = y.reshaped(dims);
+  const std::string& name = ctx.node().op_type;
+  if (name == "GlobalMaxPool") return run_max(ctx, shape, false, false, std::move(y));
+  if (name == "GlobalLpPool") return run_lp(ctx, shape, std::move(y));
+  return run_average(ctx, shape, false, std::move(y));
+}
+
+}  // namespace bevel::ops
