@@ -19,7 +19,7 @@ struct RecipeFlags {
   std::optional<std::string> activations;  // "int8", "uint8"
 };
 
-// `default_activations`: the target's. A recipe file states everything itself; flags go over it. `graph` is the simplified one,
+// `default_activations`: the target's, where neither flag nor recipe states one. Flags go over the recipe file. `graph` is the simplified one,
 // whose node names recipes speak of. Exit 2 for a wrong flag, 5 for a wrong recipe.
 Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Graph& graph);
 

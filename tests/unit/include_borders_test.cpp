@@ -113,7 +113,8 @@ TEST_CASE("heavy headers stay where they belong") {
       const auto begins = [&](const char* prefix) { return include.header.rfind(prefix, 0) == 0; };
       if (begins("google/protobuf") || include.header.find(".pb.h") != std::string::npos) CHECK(room == "lib/onnx");
       if (begins("CLI/")) CHECK(include.file == "tools/bevel/cli.cpp");
-      if (begins("nlohmann/") || begins("Eigen/")) CHECK_FALSE(in_header);
+      // Forward declarations are what a header may have instead.
+      if ((begins("nlohmann/") || begins("Eigen/")) && include.header != "nlohmann/json_fwd.hpp") CHECK_FALSE(in_header);
       if (include.header == "iostream" || include.header == "regex") CHECK(false);
     }
 }
