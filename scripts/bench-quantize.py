@@ -3,8 +3,8 @@
 
     scripts/bench quantize [--bevel PATH] [--images 100] [--skip-percentile]
 
-Bevel: `calibrate` + `quantize --profile` (verification timed apart, by a `quantize --calib` run's difference is not possible:
-it is the `compare` of the results). ONNX Runtime: quant_pre_process, then quantize_static, MinMax on the same images and
+Bevel: `calibrate` + `quantize --profile`, whose built-in check runs on a few seeded random inputs; verification on the images is timed
+apart, as `compare`. ONNX Runtime: quant_pre_process, then quantize_static, MinMax on the same images and
 Percentile on 20. Each contender runs in a process of its own; its peak memory is that process's ru_maxrss. Bevel is also run on
 20 images: its peak must not grow with their number.
 """
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,28 +24,24 @@ MODEL = SHARED / "models/effnet_lite0/model.onnx"
 CALIBRATION = SHARED / "models/imagenet/effnet_lite0_calib.json"
 
 
+# Run in a process of its own for each contender, so that none inherits another's maximum: prints seconds, peak bytes and what the
+# contender printed.
+WRAPPER = """
+import json, resource, subprocess, sys, time
+started = time.monotonic()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+print(json.dumps({"seconds": time.monotonic() - started, "code": done.returncode,
+                  "peak": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+                  "out": done.stdout.decode(errors="replace"), "err": done.stderr.decode(errors="replace")[-2000:]}))
+"""
+
+
 def measured(command):
-    """(seconds, peak bytes, standard output) of a command, from its own resource usage."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    output, errors = process.communicate()
-    seconds = time.monotonic() - started
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit {process.returncode}\n{errors.decode()[-2000:]}")
-    return seconds, output.decode()
-
-
-def measured_peak(command):
-    """Runs `command` in a child that reports its grandchild's peak, so that contenders do not inherit each other's maximum."""
-    code = ("import json, resource, subprocess, sys, time; t = time.monotonic();"
-            "p = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.PIPE);"
-            "print(json.dumps({'seconds': time.monotonic() - t, 'code': p.returncode,"
-            "'peak': resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,"
-            "'out': p.stdout.decode(errors='replace'), 'err': p.stderr.decode(errors='replace')[-2000:]}))")
-    _, output = measured([sys.executable, "-c", code, *map(str, command)])
-    result = json.loads(output)
+    command = [str(word) for word in command]
+    wrapped = subprocess.run([sys.executable, "-c", WRAPPER, *command], capture_output=True, text=True, check=True)
+    result = json.loads(wrapped.stdout)
     if result["code"] != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit {result['code']}\n{result['err']}")
+        sys.exit(f"{' '.join(command)}: exit {result['code']}\n{result['err']}")
     return result
 
 
@@ -101,18 +96,17 @@ def main():
         totals = {}
         for images in (20, options.images):
             profile, out = os.path.join(folder, "p"), os.path.join(folder, "int8.onnx")
-            calibrate = measured_peak([options.bevel, "calibrate", MODEL, "--calib", CALIBRATION, "--samples", images, "-o", profile])
-            # --samples 1 keeps the check that is part of quantize (one seeded random input) out of the comparison.
-            quantize = measured_peak([options.bevel, "quantize", MODEL, "--profile", profile, "--target", "rpi4", "-o", out])
+            calibrate = measured([options.bevel, "calibrate", MODEL, "--calib", CALIBRATION, "--samples", images, "-o", profile])
+            quantize = measured([options.bevel, "quantize", MODEL, "--profile", profile, "--target", "rpi4", "-o", out])
             peak = max(calibrate["peak"], quantize["peak"])
             totals[images] = (calibrate["seconds"] + quantize["seconds"], peak)
             row(f"bevel calibrate, {images} images", calibrate["seconds"], calibrate["peak"])
             row("bevel quantize --profile (with its check)", quantize["seconds"], quantize["peak"])
-        verify = measured_peak([options.bevel, "compare", MODEL, out, "--data", CALIBRATION, "--samples", options.images])
+        verify = measured([options.bevel, "compare", MODEL, out, "--data", CALIBRATION, "--samples", options.images])
         row(f"bevel compare, {options.images} images (apart)", verify["seconds"], verify["peak"])
 
         def peer(method, images):
-            result = measured_peak([sys.executable, __file__, "--onnxruntime", method, images, folder])
+            result = measured([sys.executable, __file__, "--onnxruntime", method, images, folder])
             times = json.loads(result["out"].strip().splitlines()[-1])
             row(f"onnxruntime {method}, {images} images", times["quantize"], result["peak"], f"after {times['prepare']:.1f} s of pre-processing")
             return times["quantize"] + times["prepare"], result["peak"]
