@@ -63,6 +63,13 @@ Result<std::optional<std::vector<std::int64_t>>> evaluated_list(const EvalContex
   return std::optional(std::move(values));
 }
 
+Result<std::int64_t> normal_index(std::int64_t index, std::int64_t extent) {
+  if (index < -extent || index >= extent) {
+    return fail_operand(1, "indices", "index {} is out of range for {} elements", index, extent);
+  }
+  return index < 0 ? index + extent : index;
+}
+
 void set_output_like_input(InferContext& ctx, Shape shape) {
   for (Dim& dim : shape.dims) dim.denotation.clear();
   ctx.set_output(0, Type::tensor(input_dtype(ctx, 0), std::move(shape)));

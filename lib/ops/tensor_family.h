@@ -31,6 +31,9 @@ Result<std::optional<std::vector<std::int64_t>>> evaluated_list(const EvalContex
 // The elements of a present int32 or int64 input of rank 0 or 1.
 Result<std::vector<std::int64_t>> evaluated_ints(const EvalContext& ctx, std::size_t i, std::string_view role);
 
+// An entry of input 1 (indices) into an axis of `extent` elements, negative ones counted from the end.
+Result<std::int64_t> normal_index(std::int64_t index, std::int64_t extent);
+
 // Output 0 is a tensor of the dtype of input 0 with this shape.
 void set_output_like_input(InferContext& ctx, Shape shape);
 // A shape of `rank` unknown dimensions.
