@@ -51,4 +51,9 @@ IterationSpace reshape_space(const Shape& input, const Shape& output);
 std::vector<Loop> loops_of(const Shape& shape);
 OperandMap follow_all(std::size_t rank);
 
+// The records, so that a family's `const OpRecord x` has external linkage.
+#define BEVEL_OP(record) extern const OpRecord record;
+#include "lib/ops/families.def"
+#undef BEVEL_OP
+
 }  // namespace bevel::ops
