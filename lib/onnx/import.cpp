@@ -141,7 +141,7 @@ Result<Datum> decode_elements(Source& source, const Pieces& pieces, bool many, s
     for (const std::string_view piece : chosen) BEVEL_TRY_STATUS(add({piece}));
     return Datum(std::move(sequence));
   }
-  if (element == data_field::kElementUndefined || chosen.empty()) return Datum();
+  if (element == data_field::kElementUndefined || chosen.empty()) return Result<Datum>(tl::in_place);
   BEVEL_TRY_STATUS(add(chosen));
   return std::move(sequence.front());
 }
