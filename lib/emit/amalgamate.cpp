@@ -112,11 +112,10 @@ struct Block {
 
 bool is_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; }
 
-bool mentions(std::string_view text, std::string_view word) {
-  for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+bool calls(std::string_view text, std::string_view function) {
+  for (std::size_t at = text.find(function); at != std::string_view::npos; at = text.find(function, at + 1)) {
     const bool starts = at == 0 || !is_word(text[at - 1]);
-    const bool ends = at + word.size() == text.size() || !is_word(text[at + word.size()]);
-    if (starts && ends) return true;
+    if (starts && text.substr(at + function.size(), 1) == "(") return true;
   }
   return false;
 }
@@ -160,7 +159,7 @@ std::vector<Block> blocks_of(const std::string& code) {
   return blocks;
 }
 
-// Leaves out static inline functions that nothing kept mentions: clang warns of them, and readers need not see them.
+// Leaves out static inline functions that nothing kept calls: clang warns of them, and readers need not see them.
 std::string without_unused(const std::string& code) {
   std::vector<Block> blocks = blocks_of(code);
   for (bool changed = true; changed;) {
@@ -168,7 +167,7 @@ std::string without_unused(const std::string& code) {
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       if (blocks[i].function.empty() || blocks[i].text.empty()) continue;
       const bool used = std::any_of(blocks.begin(), blocks.end(), [&](const Block& other) {
-        return other.function != blocks[i].function && mentions(other.text, blocks[i].function);
+        return other.function != blocks[i].function && calls(other.text, blocks[i].function);
       });
       if (!used) {
         blocks[i].text.clear();

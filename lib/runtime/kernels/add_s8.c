@@ -16,8 +16,9 @@ BVL_LINKAGE void bvl_add_s8(const void* params, const void* const* in, void* con
     const int8_t* a = (const int8_t*)in[0] + walk.a;
     const int8_t* b = (const int8_t*)in[1] + walk.b;
     for (int32_t i = 0; i < walk.length; ++i) {
-      const float sum = (float)(a[i * a_step] - p->a_zp) * p->a_multiplier + (float)(b[i * b_step] - p->b_zp) * p->b_multiplier;
-      y[i] = (int8_t)(bvl_round_clamp(sum, output.low, output.high) + output.zero_point);
+      const float left = bvl_product((float)(a[i * a_step] - p->a_zp), p->a_multiplier);
+      const float right = bvl_product((float)(b[i * b_step] - p->b_zp), p->b_multiplier);
+      y[i] = (int8_t)(bvl_round_clamp(left + right, output.low, output.high) + output.zero_point);
     }
     y += walk.length;
   } while (bvl_walk_next(&walk, p->rank, p->dims, p->a_strides, p->b_strides, (int32_t)end));

@@ -40,6 +40,19 @@ static inline int32_t bvl_round_clamp(float v, float low, float high) {
   return (int32_t)(bits - 0x4b400000u);
 }
 
+/* A product that is rounded before it is added to anything. clang's -ffp-contract=fast overrides the pragma above: there its
+ * bits pass through an integer register. */
+static inline float bvl_product(float a, float b) {
+  float product = a * b;
+#if defined(__clang__)
+  uint32_t bits;
+  memcpy(&bits, &product, sizeof bits);
+  __asm__("" : "+r"(bits));
+  memcpy(&product, &bits, sizeof bits);
+#endif
+  return product;
+}
+
 /* The output side of an integer kernel: bounds relative to the zero point, as float. */
 typedef struct {
   float low, high;

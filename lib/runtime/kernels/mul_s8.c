@@ -16,8 +16,8 @@ BVL_LINKAGE void bvl_mul_s8(const void* params, const void* const* in, void* con
     const int8_t* a = (const int8_t*)in[0] + walk.a;
     const int8_t* b = (const int8_t*)in[1] + walk.b;
     for (int32_t i = 0; i < walk.length; ++i) {
-      const float product = (float)((a[i * a_step] - p->a_zp) * (b[i * b_step] - p->b_zp)) * p->multiplier;
-      y[i] = (int8_t)(bvl_round_clamp(product + offset, low, high) - 128);
+      const int32_t raw = (a[i * a_step] - p->a_zp) * (b[i * b_step] - p->b_zp);
+      y[i] = (int8_t)(bvl_round_clamp(bvl_product((float)raw, p->multiplier) + offset, low, high) - 128);
     }
     y += walk.length;
   } while (bvl_walk_next(&walk, p->rank, p->dims, p->a_strides, p->b_strides, (int32_t)end));
