@@ -171,33 +171,33 @@ Facts max_facts(const FactsContext& ctx) { return one_sided_clamp(ctx, true); }
 
 }  // namespace
 
-const OpRecord add_record{.name = "Add", .min_inputs = 2, .max_inputs = 2, .infer = infer_add, .facts = arithmetic_facts,
+extern const OpRecord add_record{.name = "Add", .min_inputs = 2, .max_inputs = 2, .infer = infer_add, .facts = arithmetic_facts,
                     .evaluate = evaluate_add, .lower = lower_binary};
-const OpRecord sub_record{.name = "Sub", .min_inputs = 2, .max_inputs = 2, .infer = infer_sub, .facts = arithmetic_facts,
+extern const OpRecord sub_record{.name = "Sub", .min_inputs = 2, .max_inputs = 2, .infer = infer_sub, .facts = arithmetic_facts,
                     .evaluate = evaluate_sub, .lower = lower_binary};
-const OpRecord mul_record{.name = "Mul", .min_inputs = 2, .max_inputs = 2, .infer = infer_mul, .facts = arithmetic_facts,
+extern const OpRecord mul_record{.name = "Mul", .min_inputs = 2, .max_inputs = 2, .infer = infer_mul, .facts = arithmetic_facts,
                     .evaluate = evaluate_mul, .lower = lower_binary};
-const OpRecord div_record{.name = "Div", .min_inputs = 2, .max_inputs = 2, .infer = infer_div, .facts = pointwise_facts,
+extern const OpRecord div_record{.name = "Div", .min_inputs = 2, .max_inputs = 2, .infer = infer_div, .facts = pointwise_facts,
                     .evaluate = evaluate_div, .lower = lower_binary};
-const OpRecord mod_record{.name = "Mod", .min_inputs = 2, .max_inputs = 2, .infer = infer_mod, .facts = elementwise_facts,
+extern const OpRecord mod_record{.name = "Mod", .min_inputs = 2, .max_inputs = 2, .infer = infer_mod, .facts = elementwise_facts,
                     .evaluate = evaluate_mod};
-const OpRecord pow_record{.name = "Pow", .min_inputs = 2, .max_inputs = 2, .infer = infer_pow, .facts = pointwise_facts,
+extern const OpRecord pow_record{.name = "Pow", .min_inputs = 2, .max_inputs = 2, .infer = infer_pow, .facts = pointwise_facts,
                     .evaluate = evaluate_pow, .lower = lower_unary};
-const OpRecord min_record{.name = "Min", .min_inputs = 1, .max_inputs = -1, .infer = infer_min, .facts = min_facts,
+extern const OpRecord min_record{.name = "Min", .min_inputs = 1, .max_inputs = -1, .infer = infer_min, .facts = min_facts,
                     .evaluate = evaluate_min, .lower = lower_binary};
-const OpRecord max_record{.name = "Max", .min_inputs = 1, .max_inputs = -1, .infer = infer_max, .facts = max_facts,
+extern const OpRecord max_record{.name = "Max", .min_inputs = 1, .max_inputs = -1, .infer = infer_max, .facts = max_facts,
                     .evaluate = evaluate_max, .lower = lower_binary};
-const OpRecord sum_record{.name = "Sum", .min_inputs = 1, .max_inputs = -1, .infer = infer_same, .facts = elementwise_facts,
+extern const OpRecord sum_record{.name = "Sum", .min_inputs = 1, .max_inputs = -1, .infer = infer_same, .facts = elementwise_facts,
                     .evaluate = evaluate_sum};
-const OpRecord mean_record{.name = "Mean", .min_inputs = 1, .max_inputs = -1, .infer = infer_same,
+extern const OpRecord mean_record{.name = "Mean", .min_inputs = 1, .max_inputs = -1, .infer = infer_same,
                      .facts = elementwise_facts, .evaluate = evaluate_mean};
-const OpRecord bit_shift_record{.name = "BitShift", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
+extern const OpRecord bit_shift_record{.name = "BitShift", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
                          .facts = elementwise_facts, .evaluate = evaluate_bit_shift};
-const OpRecord bitwise_and_record{.name = "BitwiseAnd", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
+extern const OpRecord bitwise_and_record{.name = "BitwiseAnd", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
                            .facts = elementwise_facts, .evaluate = evaluate_bitwise_and};
-const OpRecord bitwise_or_record{.name = "BitwiseOr", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
+extern const OpRecord bitwise_or_record{.name = "BitwiseOr", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
                           .facts = elementwise_facts, .evaluate = evaluate_bitwise_or};
-const OpRecord bitwise_xor_record{.name = "BitwiseXor", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
+extern const OpRecord bitwise_xor_record{.name = "BitwiseXor", .min_inputs = 2, .max_inputs = 2, .infer = infer_same,
                            .facts = elementwise_facts, .evaluate = evaluate_bitwise_xor};
 
 }  // namespace bevel::ops

@@ -195,6 +195,13 @@ std::optional<T> integer_power(T base, std::int64_t exponent) {
   return static_cast<T>(result);
 }
 
+// Squares and square roots exactly, as models write them.
+double float_power(double x, double y) {
+  if (y == 2.0) return x * x;
+  if (y == 0.5 && x >= 0) return std::sqrt(x);
+  return bvl_pow(x, y);
+}
+
 template <typename T>
 T saturated(double value) {
   if (value != value) return T(0);
@@ -254,9 +261,16 @@ Outputs evaluate_pow(const EvalContext& ctx) {
   const bool known = dispatch_numeric(base.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (!integer_exponent) {
-      map_broadcast<T, double, T>(base, powers, out, [](T x, double y) {
-        const double value = static_cast<double>(load(x));
-        const double power = y == 2.0 ? value * value : bvl_pow(value, y);
+      map_broadcast<T, double, T>(base, powers, out, [&zero_inverted](T x, double y) {
+        if constexpr (kIsInteger<T>) {
+          // Whole exponents exactly: a power one ulp short would truncate to the integer below.
+          if (y == std::trunc(y) && std::fabs(y) < 0x1p62) {
+            const auto power = integer_power(x, static_cast<std::int64_t>(y));
+            zero_inverted = zero_inverted || !power;
+            return power.value_or(T(0));
+          }
+        }
+        const double power = float_power(static_cast<double>(load(x)), y);
         if constexpr (kIsInteger<T>) return saturated<T>(power);
         else return store<T>(static_cast<ComputeOf<T>>(power));
       });
@@ -268,7 +282,7 @@ Outputs evaluate_pow(const EvalContext& ctx) {
         zero_inverted = zero_inverted || !power;
         return power.value_or(T(0));
       } else {
-        return store<T>(static_cast<ComputeOf<T>>(bvl_pow(static_cast<double>(load(x)), static_cast<double>(y))));
+        return store<T>(static_cast<ComputeOf<T>>(float_power(static_cast<double>(load(x)), static_cast<double>(y))));
       }
     });
   });

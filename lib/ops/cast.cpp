@@ -44,8 +44,8 @@ Facts cast_facts(const FactsContext& ctx) {
 
 }  // namespace
 
-const OpRecord cast_record{.name = "Cast", .infer = infer_cast, .facts = cast_facts, .evaluate = evaluate_cast, .lower = lower_cast};
-const OpRecord cast_like_record{.name = "CastLike", .min_inputs = 2, .max_inputs = 2, .infer = infer_cast_like,
+extern const OpRecord cast_record{.name = "Cast", .infer = infer_cast, .facts = cast_facts, .evaluate = evaluate_cast, .lower = lower_cast};
+extern const OpRecord cast_like_record{.name = "CastLike", .min_inputs = 2, .max_inputs = 2, .infer = infer_cast_like,
                          .facts = cast_facts, .evaluate = evaluate_cast_like};
 
 }  // namespace bevel::ops

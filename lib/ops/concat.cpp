@@ -171,9 +171,9 @@ Status upgrade_split(Model& model, NodeId node, int from) {
 
 }  // namespace
 
-const OpRecord concat_record{.name = "Concat", .max_inputs = -1, .infer = infer_concat, .facts = concat_facts,
+extern const OpRecord concat_record{.name = "Concat", .max_inputs = -1, .infer = infer_concat, .facts = concat_facts,
                        .evaluate = evaluate_concat, .lower = lower_concat};
-const OpRecord split_record{.name = "Split", .max_inputs = 2, .max_outputs = -1, .infer = infer_split, .facts = split_facts,
+extern const OpRecord split_record{.name = "Split", .max_inputs = 2, .max_outputs = -1, .infer = infer_split, .facts = split_facts,
                       .evaluate = evaluate_split, .upgrade = upgrade_split, .lower = lower_split};
 
 }  // namespace bevel::ops

@@ -37,6 +37,6 @@ Status infer_if(InferContext& ctx) {
 
 }  // namespace
 
-const OpRecord if_record{.name = "If", .max_outputs = -1, .infer = infer_if, .evaluate = evaluate_if, .any_kind = true};
+extern const OpRecord if_record{.name = "If", .max_outputs = -1, .infer = infer_if, .evaluate = evaluate_if, .any_kind = true};
 
 }  // namespace bevel::ops

@@ -82,9 +82,9 @@ Facts tile_facts(const FactsContext& ctx) {
 
 }  // namespace
 
-const OpRecord expand_record{.name = "Expand", .min_inputs = 2, .max_inputs = 2, .infer = infer_expand,
+extern const OpRecord expand_record{.name = "Expand", .min_inputs = 2, .max_inputs = 2, .infer = infer_expand,
                        .facts = expand_facts, .evaluate = evaluate_expand, .lower = lower_expand};
-const OpRecord tile_record{.name = "Tile", .min_inputs = 2, .max_inputs = 2, .infer = infer_tile, .facts = tile_facts,
+extern const OpRecord tile_record{.name = "Tile", .min_inputs = 2, .max_inputs = 2, .infer = infer_tile, .facts = tile_facts,
                      .evaluate = evaluate_tile};
 
 }  // namespace bevel::ops

@@ -94,12 +94,12 @@ Facts opaque_move(const FactsContext&) { return move_facts({}, LayoutRule::logic
 
 }  // namespace
 
-const OpRecord gather_record{.name = "Gather", .min_inputs = 2, .max_inputs = 2, .infer = infer_gather,
+extern const OpRecord gather_record{.name = "Gather", .min_inputs = 2, .max_inputs = 2, .infer = infer_gather,
                        .facts = gather_facts, .evaluate = evaluate_gather};
-const OpRecord gather_elements_record{.name = "GatherElements", .min_inputs = 2, .max_inputs = 2,
+extern const OpRecord gather_elements_record{.name = "GatherElements", .min_inputs = 2, .max_inputs = 2,
                                .infer = infer_gather_elements, .facts = opaque_move,
                                .evaluate = evaluate_gather_elements};
-const OpRecord gather_nd_record{.name = "GatherND", .min_inputs = 2, .max_inputs = 2, .infer = infer_gather_nd,
+extern const OpRecord gather_nd_record{.name = "GatherND", .min_inputs = 2, .max_inputs = 2, .infer = infer_gather_nd,
                          .facts = opaque_move, .evaluate = evaluate_gather_nd};
 
 }  // namespace bevel::ops

@@ -88,26 +88,26 @@ Facts where_facts(const FactsContext& ctx) {
 
 }  // namespace
 
-const OpRecord equal_record{.name = "Equal", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
+extern const OpRecord equal_record{.name = "Equal", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
                       .facts = logic_facts, .evaluate = evaluate_equal};
-const OpRecord greater_record{.name = "Greater", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
+extern const OpRecord greater_record{.name = "Greater", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
                         .facts = logic_facts, .evaluate = evaluate_greater};
-const OpRecord less_record{.name = "Less", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
+extern const OpRecord less_record{.name = "Less", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
                      .facts = logic_facts, .evaluate = evaluate_less};
-const OpRecord greater_or_equal_record{.name = "GreaterOrEqual", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
+extern const OpRecord greater_or_equal_record{.name = "GreaterOrEqual", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
                                .facts = logic_facts, .evaluate = evaluate_greater_or_equal};
-const OpRecord less_or_equal_record{.name = "LessOrEqual", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
+extern const OpRecord less_or_equal_record{.name = "LessOrEqual", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
                             .facts = logic_facts, .evaluate = evaluate_less_or_equal};
-const OpRecord and_record{.name = "And", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
+extern const OpRecord and_record{.name = "And", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
                     .evaluate = evaluate_and};
-const OpRecord or_record{.name = "Or", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
+extern const OpRecord or_record{.name = "Or", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
                    .evaluate = evaluate_or};
-const OpRecord xor_record{.name = "Xor", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
+extern const OpRecord xor_record{.name = "Xor", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
                     .evaluate = evaluate_xor};
-const OpRecord not_record{.name = "Not", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_not};
-const OpRecord is_nan_record{.name = "IsNaN", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_is_nan};
-const OpRecord is_inf_record{.name = "IsInf", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_is_inf};
-const OpRecord where_record{.name = "Where", .min_inputs = 3, .max_inputs = 3, .infer = infer_where, .facts = where_facts,
+extern const OpRecord not_record{.name = "Not", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_not};
+extern const OpRecord is_nan_record{.name = "IsNaN", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_is_nan};
+extern const OpRecord is_inf_record{.name = "IsInf", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_is_inf};
+extern const OpRecord where_record{.name = "Where", .min_inputs = 3, .max_inputs = 3, .infer = infer_where, .facts = where_facts,
                       .evaluate = evaluate_where};
 
 }  // namespace bevel::ops

@@ -41,9 +41,9 @@ Status upgrade_top_k(Model& model, NodeId node, int from) {
 
 }  // namespace
 
-const OpRecord top_k_record{.name = "TopK", .min_inputs = 1, .max_inputs = 2, .max_outputs = 2, .infer = infer_top_k,
+extern const OpRecord top_k_record{.name = "TopK", .min_inputs = 1, .max_inputs = 2, .max_outputs = 2, .infer = infer_top_k,
                      .evaluate = evaluate_top_k, .upgrade = upgrade_top_k};
-const OpRecord cum_sum_record{.name = "CumSum", .min_inputs = 2, .max_inputs = 2, .infer = infer_same_type,
+extern const OpRecord cum_sum_record{.name = "CumSum", .min_inputs = 2, .max_inputs = 2, .infer = infer_same_type,
                        .evaluate = evaluate_cum_sum};
 
 }  // namespace bevel::ops

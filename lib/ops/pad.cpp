@@ -114,7 +114,7 @@ Status upgrade_pad(Model& model, NodeId node, int from) {
 
 }  // namespace
 
-const OpRecord pad_record{.name = "Pad", .max_inputs = 4, .infer = infer_pad, .facts = pad_facts, .evaluate = evaluate_pad,
+extern const OpRecord pad_record{.name = "Pad", .max_inputs = 4, .infer = infer_pad, .facts = pad_facts, .evaluate = evaluate_pad,
                     .upgrade = upgrade_pad, .lower = lower_pad};
 
 }  // namespace bevel::ops

@@ -174,27 +174,27 @@ Status upgrade_reduce_sum(Model& model, NodeId node, int from) {
 
 }  // namespace
 
-const OpRecord reduce_sum_record{.name = "ReduceSum", .max_inputs = 2, .infer = infer_reduce, .facts = sum_facts,
+extern const OpRecord reduce_sum_record{.name = "ReduceSum", .max_inputs = 2, .infer = infer_reduce, .facts = sum_facts,
                           .evaluate = evaluate_reduce_sum, .upgrade = upgrade_reduce_sum, .lower = lower_reduce};
-const OpRecord reduce_mean_record{.name = "ReduceMean", .max_inputs = 2, .infer = infer_reduce, .facts = mean_facts,
+extern const OpRecord reduce_mean_record{.name = "ReduceMean", .max_inputs = 2, .infer = infer_reduce, .facts = mean_facts,
                            .evaluate = evaluate_reduce_mean, .lower = lower_reduce};
-const OpRecord reduce_max_record{.name = "ReduceMax", .max_inputs = 2, .infer = infer_reduce, .facts = extreme_facts,
+extern const OpRecord reduce_max_record{.name = "ReduceMax", .max_inputs = 2, .infer = infer_reduce, .facts = extreme_facts,
                           .evaluate = evaluate_reduce_max, .lower = lower_reduce};
-const OpRecord reduce_min_record{.name = "ReduceMin", .max_inputs = 2, .infer = infer_reduce, .facts = extreme_facts,
+extern const OpRecord reduce_min_record{.name = "ReduceMin", .max_inputs = 2, .infer = infer_reduce, .facts = extreme_facts,
                           .evaluate = evaluate_reduce_min, .lower = lower_reduce};
-const OpRecord reduce_prod_record{.name = "ReduceProd", .max_inputs = 2, .infer = infer_reduce_prod, .facts = sum_facts,
+extern const OpRecord reduce_prod_record{.name = "ReduceProd", .max_inputs = 2, .infer = infer_reduce_prod, .facts = sum_facts,
                            .evaluate = evaluate_reduce_prod};
-const OpRecord reduce_l1_record{.name = "ReduceL1", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
+extern const OpRecord reduce_l1_record{.name = "ReduceL1", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
                          .evaluate = evaluate_reduce_l1};
-const OpRecord reduce_l2_record{.name = "ReduceL2", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
+extern const OpRecord reduce_l2_record{.name = "ReduceL2", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
                          .evaluate = evaluate_reduce_l2};
-const OpRecord reduce_log_sum_record{.name = "ReduceLogSum", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
+extern const OpRecord reduce_log_sum_record{.name = "ReduceLogSum", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
                              .evaluate = evaluate_reduce_log_sum};
-const OpRecord reduce_log_sum_exp_record{.name = "ReduceLogSumExp", .max_inputs = 2, .infer = infer_reduce,
+extern const OpRecord reduce_log_sum_exp_record{.name = "ReduceLogSumExp", .max_inputs = 2, .infer = infer_reduce,
                                 .facts = reduce_facts, .evaluate = evaluate_reduce_log_sum_exp};
-const OpRecord reduce_sum_square_record{.name = "ReduceSumSquare", .max_inputs = 2, .infer = infer_reduce,
+extern const OpRecord reduce_sum_square_record{.name = "ReduceSumSquare", .max_inputs = 2, .infer = infer_reduce,
                                 .facts = reduce_facts, .evaluate = evaluate_reduce_sum_square};
-const OpRecord arg_max_record{.name = "ArgMax", .infer = infer_arg, .facts = arg_facts, .evaluate = evaluate_arg_max};
-const OpRecord arg_min_record{.name = "ArgMin", .infer = infer_arg, .facts = arg_facts, .evaluate = evaluate_arg_min};
+extern const OpRecord arg_max_record{.name = "ArgMax", .infer = infer_arg, .facts = arg_facts, .evaluate = evaluate_arg_max};
+extern const OpRecord arg_min_record{.name = "ArgMin", .infer = infer_arg, .facts = arg_facts, .evaluate = evaluate_arg_min};
 
 }  // namespace bevel::ops

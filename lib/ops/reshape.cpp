@@ -284,14 +284,14 @@ Status upgrade_axes(Model& model, NodeId node, int from) {
 
 }  // namespace
 
-const OpRecord reshape_record{.name = "Reshape", .min_inputs = 2, .max_inputs = 2, .infer = infer_reshape,
+extern const OpRecord reshape_record{.name = "Reshape", .min_inputs = 2, .max_inputs = 2, .infer = infer_reshape,
                         .facts = reshape_facts, .evaluate = evaluate_reshape, .lower = lower_view};
-const OpRecord flatten_record{.name = "Flatten", .infer = infer_flatten, .facts = reshape_facts, .evaluate = evaluate_flatten, .lower = lower_view};
-const OpRecord squeeze_record{.name = "Squeeze", .max_inputs = 2, .infer = infer_squeeze, .facts = reshape_facts,
+extern const OpRecord flatten_record{.name = "Flatten", .infer = infer_flatten, .facts = reshape_facts, .evaluate = evaluate_flatten, .lower = lower_view};
+extern const OpRecord squeeze_record{.name = "Squeeze", .max_inputs = 2, .infer = infer_squeeze, .facts = reshape_facts,
                         .evaluate = evaluate_squeeze, .upgrade = upgrade_axes, .lower = lower_view};
-const OpRecord unsqueeze_record{.name = "Unsqueeze", .max_inputs = 2, .infer = infer_unsqueeze, .facts = reshape_facts,
+extern const OpRecord unsqueeze_record{.name = "Unsqueeze", .max_inputs = 2, .infer = infer_unsqueeze, .facts = reshape_facts,
                           .evaluate = evaluate_unsqueeze, .upgrade = upgrade_axes, .lower = lower_view};
-const OpRecord identity_record{.name = "Identity", .infer = infer_identity, .facts = identity_facts,
+extern const OpRecord identity_record{.name = "Identity", .infer = infer_identity, .facts = identity_facts,
                          .evaluate = evaluate_identity, .lower = lower_view, .any_kind = true};
 
 }  // namespace bevel::ops

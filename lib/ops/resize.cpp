@@ -226,9 +226,9 @@ Status upgrade_upsample(Model& model, NodeId id, int from) {
 
 }  // namespace
 
-const OpRecord resize_record{.name = "Resize", .max_inputs = 4, .infer = infer_resize, .facts = resize_facts,
+extern const OpRecord resize_record{.name = "Resize", .max_inputs = 4, .infer = infer_resize, .facts = resize_facts,
                        .evaluate = evaluate_resize, .upgrade = upgrade_resize};
 // Only loaded models of opsets 7 to 9 have it.
-const OpRecord upsample_record{.name = "Upsample", .max_inputs = 2, .upgrade = upgrade_upsample};
+extern const OpRecord upsample_record{.name = "Upsample", .max_inputs = 2, .upgrade = upgrade_upsample};
 
 }  // namespace bevel::ops

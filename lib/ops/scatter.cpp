@@ -32,12 +32,12 @@ Status upgrade_scatter(Model& model, NodeId node, int from) {
 
 }  // namespace
 
-const OpRecord scatter_elements_record{.name = "ScatterElements", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
+extern const OpRecord scatter_elements_record{.name = "ScatterElements", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
                                 .facts = scatter_facts, .evaluate = evaluate_scatter_elements};
-const OpRecord scatter_nd_record{.name = "ScatterND", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
+extern const OpRecord scatter_nd_record{.name = "ScatterND", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
                           .facts = scatter_facts, .evaluate = evaluate_scatter_nd};
 // Only loaded models of opsets 9 and 10 have it, and upgrading lifts those.
-const OpRecord scatter_record{.name = "Scatter", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
+extern const OpRecord scatter_record{.name = "Scatter", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
                         .facts = scatter_facts, .upgrade = upgrade_scatter};
 
 }  // namespace bevel::ops

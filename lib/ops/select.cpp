@@ -74,17 +74,17 @@ Facts data_dependent(const FactsContext&) {
 
 }  // namespace
 
-const OpRecord one_hot_record{.name = "OneHot", .min_inputs = 3, .max_inputs = 3, .infer = infer_one_hot,
+extern const OpRecord one_hot_record{.name = "OneHot", .min_inputs = 3, .max_inputs = 3, .infer = infer_one_hot,
                        .evaluate = evaluate_one_hot,
                        // Opset 11 added negative axes and indices; the form of 9 is the same.
                        .upgrade = [](Model&, NodeId, int) { return Status{}; }};
-const OpRecord non_zero_record{.name = "NonZero", .infer = infer_non_zero, .evaluate = evaluate_non_zero};
-const OpRecord trilu_record{.name = "Trilu", .max_inputs = 2, .infer = infer_trilu, .facts = data_dependent,
+extern const OpRecord non_zero_record{.name = "NonZero", .infer = infer_non_zero, .evaluate = evaluate_non_zero};
+extern const OpRecord trilu_record{.name = "Trilu", .max_inputs = 2, .infer = infer_trilu, .facts = data_dependent,
                       .evaluate = evaluate_trilu};
-const OpRecord reverse_sequence_record{.name = "ReverseSequence", .min_inputs = 2, .max_inputs = 2,
+extern const OpRecord reverse_sequence_record{.name = "ReverseSequence", .min_inputs = 2, .max_inputs = 2,
                                 .infer = infer_reverse_sequence, .facts = data_dependent,
                                 .evaluate = evaluate_reverse_sequence};
-const OpRecord compress_record{.name = "Compress", .min_inputs = 2, .max_inputs = 2, .infer = infer_compress,
+extern const OpRecord compress_record{.name = "Compress", .min_inputs = 2, .max_inputs = 2, .infer = infer_compress,
                          .facts = data_dependent, .evaluate = evaluate_compress};
 
 }  // namespace bevel::ops

@@ -113,14 +113,14 @@ Facts no_data(const FactsContext&) { return {}; }
 
 }  // namespace
 
-const OpRecord shape_record{.name = "Shape", .infer = infer_shape, .facts = no_data, .evaluate = evaluate_shape};
-const OpRecord size_record{.name = "Size", .infer = infer_size, .facts = no_data, .evaluate = evaluate_size};
-const OpRecord range_record{.name = "Range", .min_inputs = 3, .max_inputs = 3, .infer = infer_range, .facts = no_data,
+extern const OpRecord shape_record{.name = "Shape", .infer = infer_shape, .facts = no_data, .evaluate = evaluate_shape};
+extern const OpRecord size_record{.name = "Size", .infer = infer_size, .facts = no_data, .evaluate = evaluate_size};
+extern const OpRecord range_record{.name = "Range", .min_inputs = 3, .max_inputs = 3, .infer = infer_range, .facts = no_data,
                       .evaluate = evaluate_range};
-const OpRecord constant_record{.name = "Constant", .min_inputs = 0, .max_inputs = 0, .infer = infer_constant,
+extern const OpRecord constant_record{.name = "Constant", .min_inputs = 0, .max_inputs = 0, .infer = infer_constant,
                          .facts = no_data, .evaluate = evaluate_constant};
-const OpRecord constant_of_shape_record{.name = "ConstantOfShape", .infer = infer_constant_of_shape, .facts = no_data,
+extern const OpRecord constant_of_shape_record{.name = "ConstantOfShape", .infer = infer_constant_of_shape, .facts = no_data,
                                 .evaluate = evaluate_constant_of_shape};
-const OpRecord eye_like_record{.name = "EyeLike", .infer = infer_eye_like, .facts = no_data, .evaluate = evaluate_eye_like};
+extern const OpRecord eye_like_record{.name = "EyeLike", .infer = infer_eye_like, .facts = no_data, .evaluate = evaluate_eye_like};
 
 }  // namespace bevel::ops

@@ -148,7 +148,7 @@ Status upgrade_slice(Model& model, NodeId node, int from) {
 
 }  // namespace
 
-const OpRecord slice_record{.name = "Slice", .max_inputs = 5, .infer = infer_slice, .facts = slice_facts,
+extern const OpRecord slice_record{.name = "Slice", .max_inputs = 5, .infer = infer_slice, .facts = slice_facts,
                       .evaluate = evaluate_slice, .upgrade = upgrade_slice, .lower = lower_slice};
 
 }  // namespace bevel::ops

@@ -124,11 +124,11 @@ Facts space_to_depth_facts(const FactsContext& ctx) { return block_facts(ctx, fa
 
 }  // namespace
 
-const OpRecord transpose_record{.name = "Transpose", .infer = infer_transpose, .facts = transpose_facts,
+extern const OpRecord transpose_record{.name = "Transpose", .infer = infer_transpose, .facts = transpose_facts,
                           .evaluate = evaluate_transpose, .lower = lower_view};
-const OpRecord depth_to_space_record{.name = "DepthToSpace", .infer = infer_depth_to_space, .facts = depth_to_space_facts,
+extern const OpRecord depth_to_space_record{.name = "DepthToSpace", .infer = infer_depth_to_space, .facts = depth_to_space_facts,
                              .evaluate = evaluate_depth_to_space};
-const OpRecord space_to_depth_record{.name = "SpaceToDepth", .infer = infer_space_to_depth, .facts = space_to_depth_facts,
+extern const OpRecord space_to_depth_record{.name = "SpaceToDepth", .infer = infer_space_to_depth, .facts = space_to_depth_facts,
                              .evaluate = evaluate_space_to_depth};
 
 }  // namespace bevel::ops

@@ -54,7 +54,7 @@ Facts of_integers(const FactsContext& ctx) {
 }  // namespace
 
 #define BEVEL_UNARY(record, op, function, which) \
-  const OpRecord record{.name = op, .infer = infer_same_type, .facts = which, .evaluate = evaluate_##function, \
+  extern const OpRecord record{.name = op, .infer = infer_same_type, .facts = which, .evaluate = evaluate_##function, \
                         .lower = lower_unary};
 BEVEL_UNARY(abs_record, "Abs", abs, non_negative)
 BEVEL_UNARY(neg_record, "Neg", neg, plain)
@@ -79,7 +79,7 @@ BEVEL_UNARY(acosh_record, "Acosh", acosh, growing_non_negative)
 BEVEL_UNARY(atanh_record, "Atanh", atanh, monotone)
 #undef BEVEL_UNARY
 
-const OpRecord bitwise_not_record{.name = "BitwiseNot", .infer = infer_same_type, .facts = of_integers,
+extern const OpRecord bitwise_not_record{.name = "BitwiseNot", .infer = infer_same_type, .facts = of_integers,
                                   .evaluate = evaluate_bitwise_not};
 
 }  // namespace bevel::ops
