@@ -1,4 +1,4 @@
-// BatchNormalization (opsets 7, 9, 14, 15; inference), InstanceNormalization (6), LayerNormalization (17), LRN (1, 13),
+// BatchNormalization (opsets 7, 9, 14, 15), InstanceNormalization (6), LayerNormalization (17), LRN (1, 13),
 // LpNormalization (1).
 #include "lib/ops/family.h"
 #include "lib/ops/nn_families.h"
@@ -57,7 +57,8 @@ Status infer_layer(InferContext& ctx) {
 Facts facts_batch(const FactsContext& ctx) {
   Facts facts;
   const Shape& x = input_shape(ctx, 0);
-  if (!x.has_rank || x.rank() < 2) return facts;
+  // In training mode every output depends on the whole batch: opaque.
+  if (!x.has_rank || x.rank() < 2 || attr_int(ctx.node(), "training_mode", 0).value_or(1) != 0) return facts;
   facts.space.kind = OpKind::elementwise;
   OperandMap map;
   for (std::size_t i = 0; i < x.rank(); ++i) {
@@ -68,7 +69,6 @@ Facts facts_batch(const FactsContext& ctx) {
   for (int i = 1; i < 5; ++i) facts.space.inputs.push_back(OperandMap{{AxisMap::follow(1)}});
   facts.space.outputs = {std::move(map)};
   facts.value.data_operands = {0};
-  facts.value.pure = attr_int(ctx.node(), "training_mode", 0).value_or(1) == 0;
   return facts;
 }
 

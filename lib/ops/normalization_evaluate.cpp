@@ -31,24 +31,47 @@ Outputs map_floats(const EvalContext& ctx, const Tensor& x, Body&& body) {
 
 }  // namespace
 
+// Training mode (opset 14): statistics of this batch normalize it, and move the running ones: running * momentum +
+// batch * (1 - momentum).
 Outputs evaluate_batch_normalization(const EvalContext& ctx) {
   const Node& node = ctx.node();
   const Tensor& x = ctx.tensor(0);
   BEVEL_TRY(const float epsilon, attr_float(node, "epsilon", 1e-5f));
+  BEVEL_TRY(const float momentum, attr_float(node, "momentum", 0.9f));
   BEVEL_TRY(const bool training, attr_flag(node, "training_mode", false));
   for (std::size_t i = 1; i < node.outputs.size(); ++i) {
-    if (training || node.outputs[i].valid()) return fail_input("training mode is not supported, only inference");
+    if (node.outputs[i].valid() && (!training || i > 2)) return fail_input("output {} exists in training mode only", i);
   }
-  if (training) return fail_input("training mode is not supported, only inference");
   if (x.rank() < 1) return fail_operand(0, "X", "is a scalar, expected rank 2 or more");
   // Rank 1: [N] is read as [N, 1] (the specification allows a single channel without an axis).
   const std::int64_t channels = x.rank() == 1 ? 1 : x.dim(1);
   const std::int64_t outer = x.dim(0), inner = x.rank() == 1 ? 1 : product(x.dims(), 2, x.rank());
   BEVEL_TRY(const auto scale, channel_vector(ctx, 1, "scale", channels));
   BEVEL_TRY(const auto shift, channel_vector(ctx, 2, "B", channels));
-  BEVEL_TRY(const auto mean, channel_vector(ctx, 3, "mean", channels));
-  BEVEL_TRY(const auto variance, channel_vector(ctx, 4, "var", channels));
-  return map_floats(ctx, x, [&](auto tag, const auto* in, auto* out) {
+  BEVEL_TRY(auto mean, channel_vector(ctx, 3, "mean", channels));
+  BEVEL_TRY(auto variance, channel_vector(ctx, 4, "var", channels));
+  std::vector<double> running_mean = mean, running_variance = variance;
+  if (training) {
+    const std::vector<double> values = to_doubles(x);
+    const double count = static_cast<double>(outer * inner);
+    if (count == 0) return fail_operand(0, "X", "has no element to take statistics of");
+    const auto average = [&](std::size_t c, auto term) {
+      double sum = 0;
+      for (std::int64_t n = 0; n < outer; ++n) {
+        const std::size_t begin = (static_cast<std::size_t>(n * channels) + c) * static_cast<std::size_t>(inner);
+        for (std::size_t i = begin; i < begin + static_cast<std::size_t>(inner); ++i) sum += term(values[i]);
+      }
+      return sum / count;
+    };
+    const auto keep = static_cast<double>(momentum);
+    for (std::size_t c = 0; c < mean.size(); ++c) {
+      mean[c] = average(c, [](double v) { return v; });
+      variance[c] = average(c, [&](double v) { return (v - mean[c]) * (v - mean[c]); });
+      running_mean[c] = running_mean[c] * keep + mean[c] * (1 - keep);
+      running_variance[c] = running_variance[c] * keep + variance[c] * (1 - keep);
+    }
+  }
+  auto y = map_floats(ctx, x, [&](auto tag, const auto* in, auto* out) {
     using T = typename decltype(tag)::type;
     using C = ComputeOf<T>;
     for (std::int64_t n = 0; n < outer; ++n) {
@@ -61,6 +84,11 @@ Outputs evaluate_batch_normalization(const EvalContext& ctx) {
       }
     }
   });
+  if (y && node.outputs.size() > 1) {
+    y->emplace_back(from_doubles(ctx.tensor(3).dtype(), {channels}, running_mean));
+    if (node.outputs.size() > 2) y->emplace_back(from_doubles(ctx.tensor(4).dtype(), {channels}, running_variance));
+  }
+  return y;
 }
 
 Outputs evaluate_instance_normalization(const EvalContext& ctx) {
