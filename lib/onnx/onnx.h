@@ -1,4 +1,4 @@
-// The only room that sees protobuf: ONNX files in and out.
+// The only room that knows ONNX's file format: models and tensors in and out.
 //
 // It reads and writes the wire format itself (wire.h) instead of parsing a skeleton with the linked libonnx: fields newer
 // than libonnx 1.12 need no detour, files above protobuf's 2 GiB need no special case, nothing is held twice and no
@@ -18,7 +18,7 @@
 
 namespace bevel::onnx {
 
-// Caps of the wire pre-scan, which walks the file before protobuf sees a byte.
+// Caps of the wire pre-scan, which walks the file before anything is built from it.
 struct Limits {
   std::uint32_t max_depth = 64;               // nesting of messages (graphs in graphs, types in types)
   std::uint64_t max_messages = 8'000'000;     // sub-messages and repeated strings in the whole file
@@ -35,8 +35,9 @@ struct ImportOptions {
   std::filesystem::path external_root;
 };
 
-// Maps the file, pre-scans it, parses the skeleton, points tensors into the map. The model is verified (ir/verify.h) but
-// not upgraded and not type-inferred. Errors: exit 5, one located paragraph starting with the file's name.
+// Maps the file, pre-scans it, decodes it, points tensors into the map. The model is verified (ir/verify.h) but not
+// upgraded and not type-inferred. What has no place in the IR is dropped: value_info entries for values that no longer
+// exist. A sparse initializer becomes a Constant node with sparse_value. Errors: exit 5, one located paragraph starting with the file's name.
 Result<Model> import_model(const std::filesystem::path& path, const ImportOptions& options = {});
 
 struct ExportOptions {
