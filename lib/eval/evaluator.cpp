@@ -4,14 +4,17 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <new>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
+#include "lib/eval/group_kernels.h"
 #include "lib/eval/held_value.h"
 #include "lib/eval/schedule.h"
+#include "lib/ops/evaluate.h"
 #include "lib/ops/op.h"
 #include "lib/plan/grouping.h"
 
@@ -48,19 +51,8 @@ std::optional<std::string> why_not(const Node& node) {
                        record ? "there is no reference evaluation of" : "Bevel does not know", printable(node.op_type),
                        domain);
   }
-  const auto inputs = static_cast<int>(node.inputs.size()), outputs = static_cast<int>(node.outputs.size());
-  if (inputs < record->min_inputs || (record->max_inputs >= 0 && inputs > record->max_inputs)) {
-    return fmt::format("{}: has {} inputs; the operator takes {} to {}", node_place(node), inputs, record->min_inputs,
-                       record->max_inputs < 0 ? "any number" : std::to_string(record->max_inputs));
-  }
-  for (int i = 0; i < record->min_inputs; ++i) {
-    if (!node.inputs[static_cast<std::size_t>(i)].valid()) {
-      return fmt::format("{}: input {} is absent, but the operator requires it", node_place(node), i);
-    }
-  }
-  if (record->max_outputs >= 0 && outputs > record->max_outputs) {
-    return fmt::format("{}: has {} outputs; the operator gives at most {}", node_place(node), outputs,
-                       record->max_outputs);
+  if (const Status operands = ops::check_operands(*record, node); !operands) {
+    return fmt::format("{}: {}", node_place(node), operands.error().message);
   }
   return std::nullopt;
 }
@@ -148,11 +140,11 @@ class Frame {
   std::uint64_t total_ = 0;
 };
 
-class ReferenceEvaluator;
+class GraphEvaluator;
 
 class NodeContext final : public ops::EvalContext {
  public:
-  NodeContext(const ReferenceEvaluator& evaluator, Frame& frame, const Node& node, MemoryMeter& meter)
+  NodeContext(const GraphEvaluator& evaluator, Frame& frame, const Node& node, MemoryMeter& meter)
       : evaluator_(evaluator), frame_(frame), node_(node), meter_(meter) {
     for (ValueId id : node.inputs) inputs_.push_back(&frame.datum(id));
   }
@@ -176,18 +168,26 @@ class NodeContext final : public ops::EvalContext {
                                           std::span<const Datum> inputs) const override;
 
  private:
-  const ReferenceEvaluator& evaluator_;
+  const GraphEvaluator& evaluator_;
   Frame& frame_;
   const Node& node_;
   MemoryMeter& meter_;
   std::vector<const Datum*> inputs_;
 };
 
-class ReferenceEvaluator final : public Evaluator {
+class GraphEvaluator final : public Evaluator {
  public:
-  ReferenceEvaluator(Model model, std::uint64_t memory_cap) : model_(std::move(model)), meter_(memory_cap) {
+  GraphEvaluator(Model model, const EvalOptions& options)
+      : model_(std::move(model)), meter_(options.max_memory_bytes ? options.max_memory_bytes : default_memory_cap()) {
     opset_ = model_.opset();
     schedule_all(model_.graph);
+    if (!options.use_kernels.value_or(true)) return;
+    grouping_ = plan::group_graph(model_);
+    const bool integer = std::any_of(grouping_.groups.begin(), grouping_.groups.end(),
+                                     [](const plan::Group& group) { return group.integer; });
+    if (!options.use_kernels && !integer) return;
+    kernels_ = std::make_unique<GroupKernels>(model_, grouping_);
+    schedules_[&model_.graph] = schedule_groups(model_.graph, grouping_);
   }
 
   Result<std::vector<Datum>> run(std::span<const Datum> inputs, const Tap* tap) const override {
@@ -254,13 +254,54 @@ class ReferenceEvaluator final : public Evaluator {
     for (std::size_t i = 0; i < inputs.size(); ++i) frame.store(schedule.fed_inputs[i], inputs[i]);
     for (std::size_t i = 0; i < captures.size(); ++i) frame.store(graph.captures()[i], captures[i]);
     for (const Step& step : schedule.steps) {
-      for (NodeId id : step.nodes) BEVEL_TRY_STATUS(run_node(frame, id, tap));
+      BEVEL_TRY(const bool done, run_kernels(frame, step, tap));
+      for (NodeId id : step.nodes) {
+        if (!done && !(step.group >= 0 && already_computed(frame, id))) BEVEL_TRY_STATUS(run_node(frame, id, tap));
+      }
       for (ValueId id : step.last_reads) frame.release(id);
     }
     std::vector<Datum> outputs;
     for (ValueId id : graph.outputs()) outputs.push_back(frame.datum(id));
     return outputs;
   }
+
+  // A node that groups share may have run for an earlier one.
+  static bool already_computed(const Frame& frame, NodeId id) {
+    const Node& node = frame.graph().node(id);
+    return std::any_of(node.outputs.begin(), node.outputs.end(),
+                       [&frame](ValueId output) { return output.valid() && frame.holds(output); });
+  }
+
+  // False: the step has no kernel, and its nodes are to be evaluated by reference.
+  Result<bool> run_kernels(Frame& frame, const Step& step, const Tap* tap) const {
+    if (step.group < 0) return false;
+    const plan::Group& group = grouping_.groups[static_cast<std::size_t>(step.group)];
+    std::vector<HeldValue> inputs;
+    for (const plan::GroupEdge& edge : group.inputs) {
+      inputs.push_back(frame.held(edge.border));
+      if (edge.border.valid() && !inputs.back().datum.tensor()) return false;
+    }
+    auto results = kernels_->run(static_cast<std::size_t>(step.group), inputs);
+    const std::string place = node_place(frame.graph().node(group.anchor));
+    if (!results) return located(place, std::move(results).error());
+    if (!*results) return false;
+    for (std::size_t i = 0; i < group.outputs.size(); ++i) {
+      const ValueId border = group.outputs[i].border;
+      if (!border.valid()) continue;
+      BEVEL_CHECK(i < (*results)->size());
+      HeldValue& value = (**results)[i];
+      if (const Status fits = meter_.admit(value.heap_bytes()); !fits) return located(place, fits.error());
+      frame.store(border, std::move(value));
+      if (tap && wants(frame.graph().value(border).name)) {
+        if (const Tensor* tensor = frame.datum(border).tensor()) {
+          BEVEL_TRY_STATUS((*tap)(frame.graph().value(border).name, *tensor));
+        }
+      }
+    }
+    return true;
+  }
+
+  [[nodiscard]] bool wants(const std::string& name) const { return tapped_.empty() || tapped_.contains(name); }
 
   Status run_node(Frame& frame, NodeId id, const Tap* tap) const {
     const Node& node = frame.graph().node(id);
@@ -285,7 +326,7 @@ class ReferenceEvaluator final : public Evaluator {
         return fail_input("{}: output {} ('{}') is used, but evaluation does not give it", node_place(node), i,
                           printable(value.name));
       }
-      if (tap && (tapped_.empty() || tapped_.contains(value.name))) {
+      if (tap && wants(value.name)) {
         if (const Tensor* tensor = (*results)[i].tensor()) BEVEL_TRY_STATUS((*tap)(value.name, *tensor));
       }
       frame.store(output, std::move((*results)[i]));
@@ -296,6 +337,8 @@ class ReferenceEvaluator final : public Evaluator {
   Model model_;
   std::int64_t opset_ = 0;
   mutable MemoryMeter meter_;
+  plan::Grouping grouping_;                // of the top graph, when kernels are in use
+  std::unique_ptr<GroupKernels> kernels_;  // refers to model_ and grouping_
   std::unordered_map<const Graph*, Schedule> schedules_;  // looked up, never walked
   std::unordered_set<std::string> tapped_;
 };
@@ -320,8 +363,7 @@ Result<std::unique_ptr<Evaluator>> Evaluator::create(const Model& model, const E
   if (!known_opset) return fail_input("{}", opset_obstacle(prepared));
   if (auto obstacle = first_obstacle(prepared.graph)) return fail_input("{}", *obstacle);
   BEVEL_TRY_STATUS(ops::infer_types(prepared));
-  const std::uint64_t cap = options.max_memory_bytes ? options.max_memory_bytes : default_memory_cap();
-  return std::unique_ptr<Evaluator>(new ReferenceEvaluator(std::move(prepared), cap));
+  return std::unique_ptr<Evaluator>(new GraphEvaluator(std::move(prepared), options));
 }
 
 std::optional<std::string> cannot_evaluate(const Model& model) {
