@@ -34,6 +34,7 @@ Facts facts_conv_integer(const FactsContext& ctx) {
 Facts facts_qlinear_conv(const FactsContext& ctx) {
   Facts facts;
   facts.space = conv_space(ctx, ctx.node().inputs.size(), 0, 3, 8);
+  facts.value.layout = LayoutRule::channels_last;
   facts.value.data_operands = {0, 3};
   facts.value.bias_operand = 8;
   return facts;

@@ -27,7 +27,7 @@ Status bind_batch(Model& model) {
   std::set<std::string> seen;
   for (ValueId id : model.graph.inputs()) {
     const Value& value = model.graph.value(id);
-    if (value.constant || !value.type.is_tensor() || !value.type.shape.has_rank || value.type.shape.dims.empty()) continue;
+    if (!value.type.is_tensor() || !value.type.shape.has_rank || value.type.shape.dims.empty()) continue;
     const Dim& first = value.type.shape.dims[0];
     if (first.named()) {
       if (seen.insert(first.symbol).second) bindings.push_back({first.symbol, {1}});
@@ -48,6 +48,7 @@ class Planner {
   Result<Plan> run(bool pack) {
     grouping_ = group_graph(model_);
     for (std::size_t i = 0; i < grouping_.groups.size(); ++i) {
+      by_anchor_[grouping_.groups[i].anchor] = i;
       for (const GroupEdge& edge : grouping_.groups[i].outputs) {
         if (edge.border.valid()) producer_[edge.border] = i;
       }
@@ -69,6 +70,12 @@ class Planner {
     MemoryOrder order;
   };
 
+  struct Output {
+    ValueId id, source;  // the graph's output, and the (quantized) value that the Program gives for it
+    std::optional<ops::Quantization> quantization;
+    std::vector<std::size_t> views;  // groups from source to id, when the source is not the output itself
+  };
+
   Result<Dims> dims_of(ValueId id) const {
     if (!id.valid()) return Dims{};
     if (const auto folded = folded_.find(id); folded != folded_.end()) return folded->second.dims();
@@ -86,29 +93,63 @@ class Planner {
     return type.is_tensor() ? type.dtype : DType::undefined;
   }
 
+  // A float group of one data movement that takes no step in some memory order (a Transpose behind an NHWC input).
+  bool may_be_view(const Group& group) const {
+    return !group.integer && group.members.size() == 1 && group.facts.space.kind == ops::OpKind::move &&
+           ops::quant_node(graph_.node(group.anchor)) == QuantNode::none && group.outputs.size() == 1 &&
+           group.outputs[0].border.valid();
+  }
+  bool only_one_reader(ValueId id) const { return graph_.value(id).output_slots == 0 && graph_.value(id).uses.size() == 1; }
+
+  // The groups from a float input to its QuantizeLinear (the last one), views between them; empty when it is not quantized at once.
+  std::vector<std::size_t> way_to_quantize(ValueId id) const {
+    std::vector<std::size_t> way;
+    while (only_one_reader(id) && graph_.value(id).uses[0].operand == 0) {
+      const auto found = by_anchor_.find(graph_.value(id).uses[0].node);
+      if (found == by_anchor_.end()) break;
+      const Group& group = grouping_.groups[found->second];
+      way.push_back(found->second);
+      if (!group.integer && ops::quant_node(graph_.node(group.anchor)) == QuantNode::quantize) {
+        return group.outputs[0].quantization && group.outputs[0].quantization->per_tensor() ? way : std::vector<std::size_t>{};
+      }
+      if (!may_be_view(group)) break;
+      id = group.outputs[0].border;
+    }
+    return {};
+  }
+
   // Where the graph begins with QuantizeLinear and float I/O was not asked for, the quantized value itself is the input.
   Status add_inputs() {
     for (ValueId id : graph_.inputs()) {
       const Value& value = graph_.value(id);
-      if (value.constant) continue;  // an initializer with a default: planned as that constant
-      ValueId held = id;
-      std::optional<ops::Quantization> quantization;
-      if (!options_.float_io && value.output_slots == 0 && value.uses.size() == 1) {
-        for (std::size_t i = 0; i < grouping_.groups.size(); ++i) {
-          const Group& group = grouping_.groups[i];
-          if (group.anchor != value.uses[0].node || value.uses[0].operand != 0 || group.integer) continue;
-          if (ops::quant_node(graph_.node(group.anchor)) != QuantNode::quantize || !group.outputs[0].quantization) continue;
-          held = group.outputs[0].border;
-          quantization = group.outputs[0].quantization;
-          skipped_.insert(i);
+      BEVEL_TRY(const Dims dims, dims_of(id));
+      std::vector<std::size_t> way = options_.float_io ? std::vector<std::size_t>{} : way_to_quantize(id);
+      MemoryOrder order = ops::logical_order(dims.size());
+      Dims current = dims;
+      for (std::size_t i = 0; i + 1 < way.size(); ++i) {
+        const Group& group = grouping_.groups[way[i]];
+        BEVEL_TRY(const Dims next, dims_of(group.outputs[0].border));
+        auto view = ops::view_order(graph_.node(group.anchor), current, order, next);
+        if (!view) {
+          way.clear();
+          break;
         }
+        order = std::move(*view);
+        current = next;
       }
-      BEVEL_TRY(const Dims dims, dims_of(held));
+      const Group* quantize = way.empty() ? nullptr : &grouping_.groups[way.back()];
+      const ValueId held = quantize ? quantize->outputs[0].border : id;
       BEVEL_TRY(const std::uint32_t tensor,
                 builder_.add_tensor(value.name, dtype_of(held), dims, ops::logical_order(dims.size()), BVL_STORAGE_INPUT));
-      builder_.describe(tensor, dtype_of(id), quantization ? quantization : quantization_at(held));
+      builder_.describe(tensor, dtype_of(id), quantize ? quantize->outputs[0].quantization : quantization_at(held));
       builder_.add_input(tensor);
-      held_[held].push_back({tensor, ops::logical_order(dims.size())});
+      if (way.size() < 2) {
+        held_[held].push_back({tensor, ops::logical_order(dims.size())});
+      } else {
+        BEVEL_TRY(const std::uint32_t view, builder_.add_view(tensor, graph_.value(held).name, current, order));
+        held_[held].push_back({view, order});
+      }
+      skipped_.insert(way.begin(), way.end());
     }
     return {};
   }
@@ -125,24 +166,37 @@ class Planner {
     return std::nullopt;
   }
 
-  // Likewise a DequantizeLinear at the end is left out, unless a float op reads it too.
+  // Likewise a DequantizeLinear at the end (and views behind it) is left out, unless a float op reads it too.
   void choose_outputs() {
-    std::set<ValueId> read;
+    std::set<ValueId> read;  // by groups, as it is: integer groups read the other side of a DequantizeLinear
     for (const Group& group : grouping_.groups) {
       for (const GroupEdge& edge : group.inputs) read.insert(edge.border);
     }
     for (ValueId id : graph_.outputs()) {
-      Output output{id, id, std::nullopt};
-      const auto producer = producer_.find(id);
-      if (!options_.float_io && producer != producer_.end()) {
+      Output output{id, id, std::nullopt, {}};
+      std::vector<std::size_t> way;
+      ValueId at = id;
+      while (!options_.float_io) {
+        const auto producer = producer_.find(at);
+        const Value& value = graph_.value(at);
+        if (producer == producer_.end() || (at != id && !only_one_reader(at))) break;
         const Group& group = grouping_.groups[producer->second];
-        const bool dequantizes = ops::quant_node(graph_.node(group.anchor)) == QuantNode::dequantize;
-        if (dequantizes && group.inputs[0].quantization && group.inputs[0].quantization->per_tensor() &&
-            group.inputs[0].quantization->dtype != DType::int32 && graph_.constant(group.inputs[0].border) == nullptr) {
+        way.push_back(producer->second);
+        if (ops::quant_node(graph_.node(group.anchor)) == QuantNode::dequantize) {
+          const auto& quantization = group.inputs[0].quantization;
+          if (!quantization || !quantization->per_tensor() || quantization->dtype == DType::int32 ||
+              graph_.constant(group.inputs[0].border) != nullptr) {
+            break;
+          }
           output.source = group.inputs[0].border;
-          output.quantization = group.inputs[0].quantization;
-          if (!read.contains(id)) skipped_.insert(producer->second);
+          output.quantization = quantization;
+          for (std::size_t i = way.size() - 1; i-- > 0;) output.views.push_back(way[i]);
+          // A float reader of the output itself keeps these groups; the Program's output is the quantized value all the same.
+          if (!read.contains(id)) skipped_.insert(way.begin(), way.end());
+          break;
         }
+        if (!may_be_view(group) || !value.type.is_tensor()) break;
+        at = group.inputs[0].border;
       }
       outputs_.push_back(std::move(output));
     }
@@ -151,13 +205,40 @@ class Planner {
   Status add_outputs() {
     for (const Output& output : outputs_) {
       const Value& value = graph_.value(output.id);
-      BEVEL_TRY(const Dims dims, dims_of(output.source));
-      BEVEL_TRY(const std::uint32_t source, in_order(output.source, ops::logical_order(dims.size()), dims, value.name));
-      BEVEL_TRY(const std::uint32_t tensor, builder_.add_output(source, value.name, dims));
-      builder_.describe(tensor, dtype_of(output.id),
-                        output.quantization ? output.quantization : quantization_at(output.source));
+      BEVEL_TRY(const Dims dims, dims_of(output.id));
+      BEVEL_TRY(std::uint32_t tensor, output_source(output, dims));
+      BEVEL_TRY(tensor, builder_.add_output(tensor, value.name, dims));
+      builder_.describe(tensor, dtype_of(output.id), output.quantization ? output.quantization : quantization_at(output.source));
     }
     return {};
+  }
+
+  // The output's value in row-major order: through its views from the held order, else from a row-major copy.
+  Result<std::uint32_t> output_source(const Output& output, const Dims& dims) {
+    const std::string& name = graph_.value(output.id).name;
+    BEVEL_TRY(Dims current, dims_of(output.source));
+    const MemoryOrder logical = ops::logical_order(current.size());
+    if (output.views.empty()) return in_order(output.source, logical, current, name);
+    const auto held = held_.find(output.source);
+    std::vector<MemoryOrder> starts;
+    if (held != held_.end() && !held->second.empty()) starts.push_back(held->second[0].order);
+    starts.push_back(logical);
+    for (const MemoryOrder& start : starts) {
+      std::optional<MemoryOrder> order = start;
+      Dims from = current;
+      for (std::size_t i = 0; i < output.views.size() && order; ++i) {
+        const Group& group = grouping_.groups[output.views[i]];
+        BEVEL_TRY(const Dims next, dims_of(group.outputs[0].border));
+        order = ops::view_order(graph_.node(group.anchor), from, *order, next);
+        from = next;
+      }
+      if (!order) continue;
+      BEVEL_TRY(const std::uint32_t source, in_order(output.source, start, current, name));
+      BEVEL_TRY(const std::uint32_t view, builder_.add_view(source, name, dims, *order));
+      if (ops::same_memory(dims, *order, ops::logical_order(dims.size()))) return view;
+      return builder_.add_transposed(view, name, name, dims, *order, ops::logical_order(dims.size()));
+    }
+    return fail_input("output '{}' cannot be brought to row-major order", printable(name));
   }
 
   const Tensor* constant_of(ValueId id) const {
@@ -271,10 +352,6 @@ class Planner {
   }
 
  private:
-  struct Output {
-    ValueId id, source;
-    std::optional<ops::Quantization> quantization;
-  };
   const Model& model_;
   const Graph& graph_;
   PlanOptions options_;
@@ -282,6 +359,7 @@ class Planner {
   ProgramBuilder builder_;
   Plan plan_;
   std::map<ValueId, std::size_t> producer_;  // group
+  std::map<NodeId, std::size_t> by_anchor_;
   std::set<std::size_t> skipped_;  // groups at the border that the Program leaves to its caller
   std::vector<Output> outputs_;
   std::map<ValueId, std::vector<Held>> held_;
@@ -292,6 +370,11 @@ Result<Plan> plan(const Model& model, const PlanOptions& options, bool pack) {
   Model bound = model;
   BEVEL_TRY(const bool known_opset, ops::upgrade_to_base(bound));
   if (!known_opset) return fail_input("the model uses opset {}; Bevel plans opsets {} to {}", bound.opset(), ops::kOldestOpset, ops::kNewestOpset);
+  // Initializers that are listed as inputs too (opset 7 and 8): a Program has their stated values.
+  const std::vector<ValueId> formal = bound.graph.inputs();
+  for (ValueId id : formal) {
+    if (bound.graph.value(id).constant) bound.graph.remove_input(id);
+  }
   BEVEL_TRY_STATUS(bind_batch(bound));
   BEVEL_TRY_STATUS(ops::infer_types(bound));
   return Planner(bound, options).run(pack);
