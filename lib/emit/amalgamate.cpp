@@ -217,7 +217,11 @@ Result<std::string> amalgamate_kernels(const std::vector<bvl_kernel>& kernels) {
     structs += parameter_struct(kernel);
     BEVEL_TRY_STATUS(append_file(std::string("lib/runtime/kernels/") + name + ".c", done, code));
   }
-  return "#define BVL_LINKAGE static\n\n" + structs + enumerations(code) + without_unused(code);
+  // Kernels stay functions of their own, never specialized for one caller: the same code, size and warnings for every model.
+  constexpr std::string_view kLinkage =
+      "#if defined(__GNUC__) && !defined(__clang__)\n#define BVL_LINKAGE static __attribute__((noinline, noclone))\n"
+      "#else\n#define BVL_LINKAGE static\n#endif\n\n";
+  return std::string(kLinkage) + structs + enumerations(code) + without_unused(code);
 }
 
 }  // namespace bevel::emit

@@ -19,6 +19,7 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
     for (int32_t c = 0; c < channels; ++c) base[c] = bvl_mac(base[c], zp, weights[tap * channels + c]);
   }
   const int32_t x_step = p->dilation_w * in_c;
+  const int32_t blocks = per_input == 1 ? channels & ~3 : 0; /* channels that go four at a time */
   for (int32_t row = (int32_t)begin; row < (int32_t)end; ++row) {
     const int8_t* image = (const int8_t*)in[0] + (row / p->out_h) * p->in_h * p->in_w * in_c;
     int8_t* y = (int8_t*)out[0] + row * p->out_w * channels;
@@ -29,12 +30,11 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
       const int32_t x0 = ox * p->stride_w - p->pad_left;
       const int32_t kx0 = bvl_first_tap(x0, p->dilation_w);
       const int32_t kx1 = bvl_end_tap(x0, p->dilation_w, p->kernel_w, p->in_w);
-      int32_t c = 0;
-      if (per_input == 1) {
+      if (blocks > 0) {
 #if BVL_ARM_DSP
         const uint32_t minus_zp = ((uint32_t)-zp & 0xffffu) * 0x10001u;
 #endif
-        for (; c + 4 <= channels; c += 4) {
+        for (int32_t c = 0; c < blocks; c += 4) {
           uint32_t a0 = base[c], a1 = base[c + 1], a2 = base[c + 2], a3 = base[c + 3];
           for (int32_t ky = ky0; ky < ky1; ++ky) {
             const int8_t* w = weights + (ky * p->kernel_w + kx0) * channels + c;
@@ -64,7 +64,7 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
           y[c + 3] = bvl_requantize(a3, multipliers[c + 3], &output);
         }
       }
-      for (; c < channels; ++c) {
+      for (int32_t c = blocks; c < channels; ++c) {
         uint32_t acc = base[c];
         const int32_t channel = c / per_input;
         for (int32_t ky = ky0; ky < ky1; ++ky) {
