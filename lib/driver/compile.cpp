@@ -71,7 +71,9 @@ std::uint64_t macs_of_one(const Model& model) {
 Status read_inputs(Bag& bag) {
   const CompileRequest& request = bag.request;
   BEVEL_TRY(bag.device, target::find_device(request.target));
-  BEVEL_TRY(bag.budget, target::parse_budget(request.budget));
+  if (!request.budget.empty()) {
+    BEVEL_TRY(bag.budget, target::parse_budget(request.budget));
+  }
   if (request.calibration.has_value() == request.profile.has_value())
     return fail(ExitCode::usage, "compile needs calibration data: give either --calib DATA or --profile PROFILE.");
   if (request.max_drop && !(*request.max_drop >= 0))

@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -27,7 +28,9 @@ int report_failure(const Diagnostic& diagnostic) {
 }
 
 int print_result(const std::string& text, ExitCode code) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written && errno == EPIPE) return static_cast<int>(ExitCode::output);  // the reader has seen enough
+  if (!written)
     return report_failure({ExitCode::output, "the result cannot be written to standard output."});
   return static_cast<int>(code);
 }
