@@ -1,0 +1,281 @@
+// Runs every case of tests/passes/*.txt: text in, pipeline, text out.
+//
+//   === name of the case
+//   pipeline: fold-pad,eliminate-dead
+//   <model in the text form>
+//   ---
+//   <model as printed afterwards; or the word "unchanged">
+//
+// Beside the text, each case checks that the result verifies, that it parses back to itself, and that the passes were honest: some
+// pass reported changes exactly when the text changed. Every pass of passes.def must occur in some case's pipeline as the first
+// or only one, in a case that changes and in a case that does not.
+//
+// BEVEL_UPDATE_GOLDENS=1 rewrites the expected texts (scripts/update-goldens); the diff is then reviewed as code.
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "lib/ir/text.h"
+#include "lib/ir/verify.h"
+#include "lib/ops/op.h"
+#include "passes/pass.h"
+
+using namespace bevel;
+
+namespace {
+
+struct Case {
+  std::string name, pipeline, input, expected;
+};
+
+struct File {
+  std::filesystem::path path;
+  std::string head;  // comments before the first case
+  std::vector<Case> cases;
+};
+
+File read_file(const std::filesystem::path& path) {
+  File file;
+  file.path = path;
+  std::ifstream stream(path);
+  std::string line;
+  std::string* into = &file.head;
+  while (std::getline(stream, line)) {
+    if (line.starts_with("=== ")) {
+      file.cases.push_back({line.substr(4), "", "", ""});
+      into = &file.cases.back().input;
+    } else if (line.starts_with("pipeline: ") && !file.cases.empty() && file.cases.back().input.empty()) {
+      file.cases.back().pipeline = line.substr(10);
+    } else if (line == "---") {
+      into = &file.cases.back().expected;
+    } else {
+      *into += line + "\n";
+    }
+  }
+  return file;
+}
+
+std::string trimmed(const std::string& text) {
+  const auto first = text.find_first_not_of(" \n");
+  const auto last = text.find_last_not_of(" \n");
+  return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+}
+
+void write_file(const File& file) {
+  std::ofstream stream(file.path);
+  stream << file.head;
+  for (std::size_t i = 0; i < file.cases.size(); ++i) {
+    const Case& one = file.cases[i];
+    stream << "=== " << one.name << "\npipeline: " << one.pipeline << "\n" << trimmed(one.input) << "\n---\n"
+           << trimmed(one.expected) << "\n";
+    if (i + 1 < file.cases.size()) stream << "\n";
+  }
+}
+
+// What the runner makes of a model text; fails the test when anything is unsound.
+struct Outcome {
+  std::string before, after;
+  std::size_t changes = 0;
+};
+
+Outcome run_case(const Case& one) {
+  auto model = parse_text(one.input);
+  INFO((model ? "" : model.error().message));
+  REQUIRE(model.has_value());
+  REQUIRE(verify(*model).has_value());
+  auto steps = passes::parse_pipeline(one.pipeline);
+  INFO((steps ? "" : steps.error().message));
+  REQUIRE(steps.has_value());
+  Outcome outcome;
+  outcome.before = print(*model);
+  passes::PassContext context;
+  passes::RunOptions options;
+  options.verify_each = true;
+  auto reports = passes::run_pipeline(*model, *steps, context, options);
+  INFO((reports ? "" : reports.error().message));
+  REQUIRE(reports.has_value());
+  for (const auto& report : *reports) outcome.changes += report.stats.changes;
+  outcome.after = print(*model);
+  const auto sound = verify(*model);
+  INFO((sound ? "" : sound.error().message));
+  CHECK(sound.has_value());
+  PrintOptions whole;
+  whole.max_elements = INT64_MAX;
+  const auto again = parse_text(print(*model, whole));
+  INFO((again ? "" : again.error().message));
+  REQUIRE(again.has_value());
+  CHECK(print(*again, whole) == print(*model, whole));
+  return outcome;
+}
+
+// Inference refines declared types, which the text shows: the text before is printed after inference.
+std::string inferred_text(const std::string& input) {
+  auto model = parse_text(input);
+  REQUIRE(model.has_value());
+  const auto status = ops::infer_types(*model);
+  INFO((status ? "" : status.error().message));
+  REQUIRE(status.has_value());
+  return print(*model);
+}
+
+std::vector<File> all_files() {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(BEVEL_SOURCE_DIR "/tests/passes")) {
+    if (entry.path().extension() == ".txt") paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  std::vector<File> files;
+  for (const auto& path : paths) files.push_back(read_file(path));
+  return files;
+}
+
+}  // namespace
+
+TEST_CASE("pass goldens") {
+  const bool update = std::getenv("BEVEL_UPDATE_GOLDENS") != nullptr;
+  for (File& file : all_files()) {
+    for (Case& one : file.cases) {
+      DYNAMIC_SECTION(file.path.filename().string() << ": " << one.name) {
+        const Outcome outcome = run_case(one);
+        const std::string before = inferred_text(one.input);
+        CHECK((outcome.changes > 0) == (outcome.after != before));
+        const std::string expected = trimmed(one.expected);
+        const std::string after = trimmed(outcome.after);
+        if (update) {
+          one.expected = outcome.after == before ? "unchanged" : after;
+          // Each section sees the file as it was read: write this case into the file as it now is.
+          File now = read_file(file.path);
+          for (Case& stored : now.cases) {
+            if (stored.name == one.name) stored.expected = one.expected;
+          }
+          write_file(now);
+        } else if (expected == "unchanged") {
+          CHECK(outcome.after == before);
+        } else {
+          CHECK(after == expected);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("every simplifying pass has a golden that changes and one that does not") {
+  std::map<std::string, std::pair<int, int>> found;
+  std::map<std::string, int> names;
+  for (const File& file : all_files()) {
+    for (const Case& one : file.cases) {
+      CHECK(++names[file.path.filename().string() + ": " + one.name] == 1);
+      const auto steps = passes::parse_pipeline(one.pipeline);
+      REQUIRE(steps.has_value());
+      auto& counts = found[std::string(steps->front().pass->name)];
+      ++(trimmed(one.expected) == "unchanged" ? counts.second : counts.first);
+    }
+  }
+  for (const passes::PassRecord* record : passes::all_passes()) {
+    INFO(record->name);
+    if (record->accuracy == passes::Accuracy::lossy) continue;  // needs data: its own tests
+    CHECK(found[std::string(record->name)].first > 0);
+    CHECK(found[std::string(record->name)].second > 0);
+  }
+}
+
+TEST_CASE("pass records are sound") {
+  std::map<std::string_view, int> names;
+  for (const passes::PassRecord* record : passes::all_passes()) {
+    INFO(record->name);
+    CHECK(++names[record->name] == 1);
+    CHECK(passes::find_pass(record->name) == record);
+    CHECK(record->run != nullptr);
+    CHECK_FALSE(record->summary.empty());
+  }
+  CHECK(passes::find_pass("nothing") == nullptr);
+}
+
+TEST_CASE("the simplify pipeline names every exact and rounding pass") {
+  const auto steps = passes::parse_pipeline(passes::named_pipeline("simplify"));
+  REQUIRE(steps.has_value());
+  for (const passes::PassRecord* record : passes::all_passes()) {
+    if (record->accuracy == passes::Accuracy::lossy || record->name == "simplify") continue;
+    const bool named = std::any_of(steps->begin(), steps->end(),
+                                   [&](const passes::PipelineStep& step) { return step.pass == record; });
+    INFO(record->name);
+    CHECK(named);
+  }
+}
+
+TEST_CASE("pipelines are parsed strictly") {
+  const auto message = [](const std::string& text) {
+    const auto steps = passes::parse_pipeline(text);
+    REQUIRE_FALSE(steps.has_value());
+    CHECK(steps.error().code == ExitCode::usage);
+    return steps.error().message;
+  };
+  CHECK(passes::parse_pipeline(" fold-pad , eliminate-dead{} ")->size() == 2);
+  CHECK(message("fold-pads").find("did you mean 'fold-pad'?") != std::string::npos);
+  CHECK(message("zzzzzz").find("did you mean") == std::string::npos);
+  CHECK(message("").find("names no pass") != std::string::npos);
+  CHECK(message("fold-pad,").find("expected a pass's name after ','") != std::string::npos);
+  CHECK(message("fold-pad eliminate-dead").find("expected ','") != std::string::npos);
+  CHECK(message("fold-pad{size=1}").find("has no option 'size'") != std::string::npos);
+  CHECK(message("fold-pad{").find("expected an option's name or '}'") != std::string::npos);
+}
+
+TEST_CASE("a pass that breaks the model is found out, and leaves a reproducer") {
+  const passes::PassRecord breaks = {"breaks", "for this test", passes::Accuracy::exact, {},
+                                     [](Model& model, const passes::Options&, passes::PassContext&) -> Result<passes::PassStats> {
+                                       model.graph.mutable_value(model.graph.outputs()[0]).uses.push_back({NodeId(std::size_t{0}), 0});
+                                       return passes::PassStats{};
+                                     }};
+  const std::string text = R"(<ir_version: 8, opset_import: ["" : 13]>
+g (float[2] x) => (float[2] y)
+<float[100] w = random(1)>
+{
+  [a] r = Relu (x)
+  [b] y = Add (r, r)
+})";
+  auto model = parse_text(text);
+  REQUIRE(model.has_value());
+  const Model before = *model;
+  std::vector<passes::PipelineStep> steps = *passes::parse_pipeline("eliminate-common-subexpressions");
+  steps.push_back({&breaks, {}});
+  steps.push_back(steps[0]);
+  passes::PassContext context;
+  passes::RunOptions options;
+  options.verify_each = true;
+  const auto folder = std::filesystem::temp_directory_path() / "bevel_goldens_test_reproducer";
+  std::filesystem::remove_all(folder);
+  options.reproducer = folder.string();
+  const auto reports = passes::run_pipeline(*model, steps, context, options);
+  REQUIRE_FALSE(reports.has_value());
+  CHECK(reports.error().code == ExitCode::internal);
+  INFO(reports.error().message);
+  CHECK(reports.error().message.find("pass 'breaks': the pass left an unsound model: graph 'g': value 'y'") == 0);
+  CHECK(reports.error().message.find("reproduce it") != std::string::npos);
+  const auto read = [](const std::filesystem::path& path) {
+    std::ifstream stream(path);
+    std::stringstream content;
+    content << stream.rdbuf();
+    return content.str();
+  };
+  const auto again = parse_text(read(folder / "model.txt"));
+  REQUIRE(again.has_value());
+  CHECK(again->graph.constant(again->graph.find_value("w"))->same_bits(*before.graph.constant(before.graph.find_value("w"))));
+  CHECK(read(folder / "pipeline.txt") == "breaks,eliminate-common-subexpressions\n");
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("inference's contradictions are the model's fault") {
+  auto model = parse_text(R"(<ir_version: 8, opset_import: ["" : 13]>
+    g (float[2] x) => (float[3] y) { y = Relu (x) })");
+  REQUIRE(model.has_value());
+  passes::PassContext context;
+  const auto steps = passes::parse_pipeline("eliminate-dead");
+  const auto reports = passes::run_pipeline(*model, *steps, context);
+  REQUIRE_FALSE(reports.has_value());
+  CHECK(reports.error().code == ExitCode::input);
+}
