@@ -296,6 +296,9 @@ class Planner {
     const Node& anchor = graph_.node(group.anchor);
     BEVEL_TRY(const bool is_constant, fold(group));
     if (is_constant) return {};
+    if (ops::find_op(anchor) == nullptr) {
+      return fail_input("{}: it cannot be in a Program: the operator is not known", place_of(anchor));
+    }
     std::vector<Dims> input_dims, output_dims;
     std::vector<MemoryOrder> present;
     for (const GroupEdge& edge : group.inputs) {

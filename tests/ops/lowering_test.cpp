@@ -1,0 +1,344 @@
+// Every lowering against its definition: DequantizeLinear, the float op by its family's evaluation, QuantizeLinear. A lowered group
+// is at most one step apart on random data, data movement is exact, and the evaluator's kernels give the Program's bits.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+
+#include "lib/eval/evaluator.h"
+#include "lib/eval/group_kernels.h"
+#include "lib/ir/text.h"
+#include "lib/ops/evaluate.h"
+#include "lib/ops/op.h"
+#include "lib/plan/grouping.h"
+#include "lib/plan/program.h"
+#include "lib/support/random.h"
+
+using namespace bevel;
+
+namespace {
+
+struct Case {
+  std::string name;
+  std::vector<std::string> inputs;  // dims of x0, x1, ...: "1,3,8,8"
+  std::string output;               // dims of y
+  std::string constants;            // more constants, each ", dtype[dims] name = ..."
+  std::string nodes;                // from x0, x1, ... to y
+  int tolerance = 1;                // steps
+  bool same_scale = false;          // the output has the first input's scale and zero point
+  std::string output_scale = "0.043";
+  std::string output_zero = "middle";
+};
+
+constexpr const char* kWeights =
+    ", float[4] sw = {0.011, 0.007, 0.02, 0.003}, int8[4] zw = {0, 0, 0, 0}, float[4] sb = {0.00055, 0.00035, 0.001, 0.00015}, "
+    "int32[4] zb = {0, 0, 0, 0}, int32[4] qb = {120, -700, 33, 5000}";
+constexpr const char* kWeighted = "w = DequantizeLinear <axis = 0> (qw, sw, zw)\n b = DequantizeLinear <axis = 0> (qb, sb, zb)\n";
+
+std::string text_of(const Case& c, const std::string& dtype) {
+  const bool is_unsigned = dtype == "uint8";
+  const auto zero = [&](int signed_zero) { return std::to_string(signed_zero + (is_unsigned ? 128 : 0)); };
+  const char* scales[] = {"0.05", "0.031", "0.08"};
+  const int zeros[] = {5, -20, 60};
+  std::string head, constants, dequantize;
+  for (std::size_t i = 0; i < c.inputs.size(); ++i) {
+    const std::string n = std::to_string(i);
+    head += (i ? ", " : "") + dtype + "[" + c.inputs[i] + "] q" + n;
+    const std::size_t k = c.same_scale ? 0 : i;
+    constants += (i ? ", " : "") + std::string("float[] s") + n + " = {" + scales[k] + "}, " + dtype + "[] z" + n + " = {" + zero(zeros[k]) + "}";
+    dequantize += "  x" + n + " = DequantizeLinear (q" + n + ", s" + n + ", z" + n + ")\n";
+  }
+  const std::string sy = c.same_scale ? scales[0] : c.output_scale;
+  const std::string zy = c.same_scale ? zero(zeros[0]) : c.output_zero == "lowest" ? zero(-128) : zero(-7);
+  constants += ", float[] sy = {" + sy + "}, " + dtype + "[] zy = {" + zy + "}" + c.constants;
+  return "<ir_version: 8, opset_import: [\"\" : 13]>\nmain (" + head + ") => (" + dtype + "[" + c.output + "] qy)\n<" + constants +
+         ">\n{\n" + dequantize + c.nodes + "\n  qy = QuantizeLinear (y, sy, zy)\n}";
+}
+
+Model parsed(const std::string& text) {
+  auto model = parse_text(text);
+  if (!model) FAIL(model.error().message << "\n" << text);
+  const auto status = ops::infer_types(*model);
+  if (!status) FAIL(status.error().message << "\n" << text);
+  return std::move(*model);
+}
+
+std::vector<Tensor> random_inputs(const Model& model, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<Tensor> inputs;
+  for (ValueId id : model.graph.inputs()) {
+    const Type& type = model.graph.value(id).type;
+    Tensor tensor = Tensor::zeros(type.dtype, *type.shape.known_dims());
+    for (std::int64_t i = 0; i < tensor.size(); ++i) {
+      if (type.dtype == DType::float32) {
+        tensor.set_from_double(i, random.uniform(-3, 3));
+      } else {
+        tensor.set_from_int64(i, static_cast<std::int64_t>(random.below(256)) - (type.dtype == DType::int8 ? 128 : 0));
+      }
+    }
+    inputs.push_back(std::move(tensor));
+  }
+  return inputs;
+}
+
+// Node by node, each family's own evaluation.
+std::vector<Tensor> reference(const Model& model, const std::vector<Tensor>& inputs) {
+  const Graph& graph = model.graph;
+  std::map<ValueId, Datum> values;
+  for (std::size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i]] = inputs[i];
+  for (NodeId id : graph.node_order()) {
+    const Node& node = graph.node(id);
+    std::vector<Datum> operands;
+    for (ValueId value : node.inputs) {
+      if (!value.valid()) operands.emplace_back();
+      else if (const Tensor* constant = graph.constant(value)) operands.emplace_back(*constant);
+      else operands.push_back(values.at(value));
+    }
+    const auto results = ops::evaluate_node(node, model.opset(), operands, 1 << 28);
+    if (!results) FAIL(node.op_type << ": " << results.error().message);
+    for (std::size_t i = 0; i < node.outputs.size() && i < results->size(); ++i) {
+      if (node.outputs[i].valid()) values[node.outputs[i]] = (*results)[i];
+    }
+  }
+  std::vector<Tensor> outputs;
+  for (ValueId id : graph.outputs()) outputs.push_back(*values.at(id).tensor());
+  return outputs;
+}
+
+std::vector<Tensor> by_group_kernels(const Model& model, const std::vector<Tensor>& inputs) {
+  const Graph& graph = model.graph;
+  const plan::Grouping grouping = plan::group_graph(model);
+  const eval::GroupKernels kernels(model, grouping);
+  std::map<ValueId, eval::HeldValue> values;
+  for (std::size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i]] = Datum(inputs[i]);
+  for (std::size_t g = 0; g < grouping.groups.size(); ++g) {
+    const plan::Group& group = grouping.groups[g];
+    std::vector<eval::HeldValue> operands;
+    for (const plan::GroupEdge& edge : group.inputs) {
+      if (!edge.border.valid()) operands.emplace_back();
+      else if (const Tensor* constant = graph.constant(edge.border)) operands.emplace_back(Datum(*constant));
+      else operands.push_back(values.at(edge.border));
+    }
+    const auto results = kernels.run(g, operands);
+    if (!results) FAIL(results.error().message);
+    REQUIRE(results->has_value());
+    for (std::size_t i = 0; i < group.outputs.size(); ++i) {
+      if (group.outputs[i].border.valid()) values[group.outputs[i].border] = (**results)[i];
+    }
+  }
+  std::vector<Tensor> outputs;
+  for (ValueId id : graph.outputs()) outputs.push_back(*values.at(id).logical().tensor());
+  return outputs;
+}
+
+std::vector<Tensor> by_program(const Model& model, const std::vector<Tensor>& inputs, bool all_integer) {
+  const auto plan = plan::plan_model(model);
+  if (!plan) FAIL(plan.error().message);
+  if (all_integer) {
+    for (const plan::FloatNote& note : plan->stays_float) FAIL_CHECK(note.op_type << " stays in float: " << note.reason);
+  }
+  const auto runner = eval::ProgramRunner::open(plan::program_bytes(plan->program), "test");
+  if (!runner) FAIL(runner.error().message);
+  const auto outputs = (*runner)->run(inputs);
+  if (!outputs) FAIL(outputs.error().message);
+  return *outputs;
+}
+
+void check_integer(const Case& c) {
+  for (const char* dtype : {"int8", "uint8"}) {
+    INFO(c.name << " " << dtype);
+    const Model model = parsed(text_of(c, dtype));
+    const auto inputs = random_inputs(model, 7);
+    const auto expected = reference(model, inputs), found = by_program(model, inputs, true), held = by_group_kernels(model, inputs);
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t o = 0; o < expected.size(); ++o) {
+      REQUIRE(found[o].dims() == expected[o].dims());
+      REQUIRE(found[o].dtype() == expected[o].dtype());
+      std::int64_t worst = 0, apart = 0, differing_values = 0;
+      for (std::int64_t i = 0; i < expected[o].size(); ++i) {
+        const std::int64_t difference = std::abs(found[o].as_int64(i) - expected[o].as_int64(i));
+        worst = std::max(worst, difference);
+        apart += difference != 0;
+        differing_values += expected[o].as_int64(i) != expected[o].as_int64(0);
+      }
+      CHECK(worst <= c.tolerance);
+      CHECK(apart * 20 <= expected[o].size());  // one step apart is the exception
+      CHECK((expected[o].size() == 1 || differing_values > 0));  // the case is not saturated
+      CHECK(held[o].same_bits(found[o]));
+    }
+  }
+}
+
+void check_float(const std::string& name, const std::string& text) {
+  INFO(name);
+  const Model model = parsed("<ir_version: 8, opset_import: [\"\" : 13]>\n" + text);
+  const auto inputs = random_inputs(model, 9);
+  const auto expected = reference(model, inputs), found = by_program(model, inputs, false), held = by_group_kernels(model, inputs);
+  REQUIRE(found.size() == expected.size());
+  for (std::size_t o = 0; o < expected.size(); ++o) {
+    REQUIRE(found[o].dims() == expected[o].dims());
+    for (std::int64_t i = 0; i < expected[o].size(); ++i) CHECK(found[o].as_double(i) == Approx(expected[o].as_double(i)).margin(1e-5));
+    CHECK(held[o].same_bits(found[o]));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("convolutions") {
+  const std::string conv = kWeighted + std::string("  y = Conv ");
+  check_integer({"3x3", {"1,3,8,8"}, "1,4,8,8", std::string(kWeights) + ", int8[4,3,3,3] qw = random(1)", conv + "<pads = [1, 1, 1, 1]> (x0, w, b)"});
+  check_integer({"3x3 Relu", {"1,3,8,8"}, "1,4,8,8", std::string(kWeights) + ", int8[4,3,3,3] qw = random(2)",
+                 kWeighted + std::string("c = Conv <pads = [1, 1, 1, 1]> (x0, w, b)\n y = Relu (c)")});
+  check_integer({"stride and asymmetric pads", {"1,3,9,7"}, "1,4,5,3", std::string(kWeights) + ", int8[4,3,3,2] qw = random(3)",
+                 conv + "<strides = [2, 3], pads = [1, 0, 1, 2]> (x0, w, b)"});
+  check_integer({"SAME_UPPER", {"1,3,9,8"}, "1,4,5,4", std::string(kWeights) + ", int8[4,3,3,3] qw = random(4)",
+                 conv + "<strides = [2, 2], auto_pad = \"SAME_UPPER\"> (x0, w, b)"});
+  check_integer({"SAME_LOWER", {"1,3,9,8"}, "1,4,5,4", std::string(kWeights) + ", int8[4,3,3,3] qw = random(4)",
+                 conv + "<strides = [2, 2], auto_pad = \"SAME_LOWER\"> (x0, w, b)"});
+  check_integer({"dilation", {"2,3,9,9"}, "2,4,5,5", std::string(kWeights) + ", int8[4,3,3,3] qw = random(5)", conv + "<dilations = [2, 2]> (x0, w, b)"});
+  check_integer({"groups", {"1,6,5,5"}, "1,4,5,5", std::string(kWeights) + ", int8[4,3,1,1] qw = random(6)", conv + "<group = 2> (x0, w, b)"});
+  check_integer({"depthwise", {"1,4,8,8"}, "1,4,4,4", std::string(kWeights) + ", int8[4,1,3,3] qw = random(7)",
+                 conv + "<group = 4, strides = [2, 2], pads = [1, 1, 1, 1]> (x0, w, b)"});
+  check_integer({"depthwise with multiplier", {"1,2,6,6"}, "1,4,6,6", std::string(kWeights) + ", int8[4,1,3,3] qw = random(8)",
+                 conv + "<group = 2, pads = [1, 1, 1, 1]> (x0, w, b)"});
+  check_integer({"1-D", {"1,3,20"}, "1,4,10", std::string(kWeights) + ", int8[4,3,5] qw = random(9)", conv + "<strides = [2], pads = [2, 2]> (x0, w, b)"});
+  check_integer({"no bias", {"1,3,8,8"}, "1,4,6,6", std::string(kWeights) + ", int8[4,3,3,3] qw = random(10)",
+                 "w = DequantizeLinear <axis = 0> (qw, sw, zw)\n y = Conv (x0, w)"});
+  check_integer({"uint8 weights around 128", {"1,3,8,8"}, "1,4,8,8", ", float[] sw = {0.01}, uint8[] zw = {128}, uint8[4,3,1,1] qw = random(11)",
+                 "w = DequantizeLinear (qw, sw, zw)\n y = Conv (x0, w)"});
+}
+
+TEST_CASE("matrix products") {
+  check_integer({"MatMul rows", {"5,16"}, "5,4", ", float[4] sw = {0.011, 0.007, 0.02, 0.003}, int8[4] zw = {0, 0, 0, 0}, int8[16,4] qw = random(1)",
+                 "w = DequantizeLinear <axis = 1> (qw, sw, zw)\n y = MatMul (x0, w)"});
+  check_integer({"MatMul batch", {"2,3,16"}, "2,3,4", ", float[] sw = {0.011}, int8[] zw = {0}, int8[16,4] qw = random(2)",
+                 "w = DequantizeLinear (qw, sw, zw)\n y = MatMul (x0, w)"});
+  check_integer({"Gemm transB", {"1,16"}, "1,4", std::string(kWeights) + ", int8[4,16] qw = random(3)",
+                 kWeighted + std::string("y = Gemm <transB = 1> (x0, w, b)")});
+  check_integer({"Gemm float bias", {"3,16"}, "3,4", ", float[] sw = {0.011}, int8[] zw = {0}, int8[16,4] qw = random(4), float[1,4] b = {0.5, -1, 2, 0.1}",
+                 "w = DequantizeLinear (qw, sw, zw)\n y = Gemm (x0, w, b)"});
+}
+
+TEST_CASE("pooling and means") {
+  check_integer({"MaxPool", {"1,3,8,8"}, "1,3,4,4", "", "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x0)", 0, true});
+  check_integer({"MaxPool, own scale", {"1,3,8,8"}, "1,3,4,4", "", "y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x0)", 1, false, "0.09"});
+  check_integer({"GlobalMaxPool", {"1,5,4,4"}, "1,5,1,1", "", "y = GlobalMaxPool (x0)", 0, true});
+  check_integer({"AveragePool", {"1,3,8,8"}, "1,3,4,4", "", "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x0)"});
+  check_integer({"AveragePool with padding", {"1,3,8,8"}, "1,3,4,4", "",
+                 "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], count_include_pad = 1> (x0)"});
+  check_integer({"AveragePool ceil", {"1,3,8,8"}, "1,3,4,4", "", "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1> (x0)"});
+  check_integer({"1-D AveragePool", {"1,3,12"}, "1,3,6", "", "y = AveragePool <kernel_shape = [2], strides = [2]> (x0)"});
+  check_integer({"GlobalAveragePool", {"2,5,4,6"}, "2,5,1,1", "", "y = GlobalAveragePool (x0)", 1, false, "0.011"});
+  check_integer({"ReduceMean", {"2,5,4,6"}, "2,5", "", "y = ReduceMean <axes = [2, 3], keepdims = 0> (x0)", 1, false, "0.011"});
+}
+
+TEST_CASE("arithmetic with broadcasting") {
+  check_integer({"Add", {"1,3,4,5", "1,3,4,5"}, "1,3,4,5", "", "y = Add (x0, x1)", 1, false, "0.09"});
+  check_integer({"Add Relu", {"1,3,4,5", "1,3,4,5"}, "1,3,4,5", "", "a = Add (x0, x1)\n y = Relu (a)", 1, false, "0.09"});
+  check_integer({"Sub", {"2,3,4", "3,1"}, "2,3,4", "", "y = Sub (x0, x1)", 1, false, "0.09"});
+  check_integer({"Mul", {"1,3,4,5", "1,3,1,1"}, "1,3,4,5", "", "y = Mul (x0, x1)", 1, false, "0.2"});
+  check_integer({"Mul of both sides", {"4,1", "1,6"}, "4,6", "", "y = Mul (x0, x1)", 1, false, "0.2"});
+  check_integer({"Add of a constant", {"1,3,4,5"}, "1,3,4,5", ", float[] sk = {0.02}, uint8[] zk = {100}, uint8[3,1,1] qk = {0, 120, 255}",
+                 "k = DequantizeLinear (qk, sk, zk)\n y = Add (x0, k)", 1, false, "0.09"});
+  check_integer({"constant first", {"1,3,4,5"}, "1,3,4,5", ", float[] sk = {0.02}, int8[] zk = {-3}, int8[5] qk = {0, 120, -55, 7, 8}",
+                 "k = DequantizeLinear (qk, sk, zk)\n y = Sub (k, x0)", 1, false, "0.09"});
+}
+
+TEST_CASE("data movement is exact; other scales go through a table") {
+  check_integer({"Reshape", {"2,3,4"}, "6,4", ", int64[2] shape = {6, 4}", "y = Reshape (x0, shape)", 0, true});
+  check_integer({"Flatten", {"2,3,4"}, "2,12", "", "y = Flatten (x0)", 0, true});
+  check_integer({"Transpose", {"2,3,4,5"}, "5,2,4,3", "", "y = Transpose <perm = [3, 0, 2, 1]> (x0)", 0, true});
+  check_integer({"Transpose, own scale", {"2,3,4"}, "4,3,2", "", "y = Transpose (x0)", 1, false});
+  check_integer({"Concat", {"1,2,3,3", "1,4,3,3"}, "1,6,3,3", "", "y = Concat <axis = 1> (x0, x1)", 0, true});
+  check_integer({"Concat, own scales", {"1,2,3,3", "1,4,3,3"}, "1,6,3,3", "", "y = Concat <axis = -3> (x0, x1)"});
+  check_integer({"Slice", {"2,6,7"}, "2,2,4", ", int64[2] b = {5, 0}, int64[2] e = {-100, 7}, int64[2] a = {1, 2}, int64[2] s = {-3, 2}",
+                 "y = Slice (x0, b, e, a, s)", 0, true});
+  check_integer({"Pad", {"1,3,4,4"}, "1,3,7,5", ", int64[8] p = {0, 0, 1, 1, 0, 0, 2, 0}, float[] v = {1.5}", "y = Pad (x0, p, v)", 1, true});
+  check_integer({"Pad that crops", {"1,3,4,4"}, "1,3,3,5", ", int64[8] p = {0, 0, -1, 1, 0, 0, 0, 0}", "y = Pad (x0, p)", 0, true});
+  check_integer({"Expand", {"3,1,4"}, "2,3,5,4", ", int64[4] shape = {2, 3, 5, 4}", "y = Expand (x0, shape)", 0, true});
+  check_integer({"Relu of its own", {"2,3,4"}, "2,3,4", "", "y = Relu (x0)", 0, true});
+  check_integer({"Clip, own scale", {"2,3,4"}, "2,3,4", ", float[] low = {-1}, float[] high = {2}", "y = Clip (x0, low, high)", 1, false});
+}
+
+TEST_CASE("a convolution between movements keeps its channels-last memory") {
+  check_integer({"Conv, Concat, Flatten", {"1,3,4,4"}, "1,112", std::string(kWeights) + ", int8[4,3,1,1] qw = random(12), int8[] zc = {0}, float[] sc = {0.05}",
+                 kWeighted + std::string("c = Conv (x0, w, b)\n qc = QuantizeLinear (c, sc, zc)\n dc = DequantizeLinear (qc, sc, zc)\n"
+                                         " k = Concat <axis = 1> (x0, dc)\n qk = QuantizeLinear (k, sc, zc)\n dk = DequantizeLinear (qk, sc, zc)\n y = Flatten (dk)"),
+                 2});
+}
+
+TEST_CASE("pointwise functions are tables") {
+  for (const char* op : {"Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Elu", "Softplus", "LeakyRelu", "Erf", "Abs", "Exp"}) {
+    check_integer({op, {"2,130"}, "2,130", "", "y = " + std::string(op) + " (x0)", 1, false, "0.013"});
+  }
+}
+
+TEST_CASE("softmax has its fixed output") {
+  check_integer({"Softmax", {"3,12"}, "3,12", "", "y = Softmax (x0)", 1, false, "0.00390625", "lowest"});
+  check_integer({"Softmax over channels", {"2,12,3"}, "2,12,3", "", "y = Softmax <axis = 1> (x0)", 1, false, "0.00390625", "lowest"});
+}
+
+TEST_CASE("what integer kernels refuse says why") {
+  const auto reason = [](const Case& c) {
+    const Model model = parsed(text_of(c, "int8"));
+    std::string text;
+    for (const plan::Group& group : plan::group_graph(model).groups) {
+      if (!group.reason.empty()) text += group.reason;
+    }
+    return text;
+  };
+  CHECK(reason({"weights", {"1,3,4,4", "4,3,1,1"}, "1,4,4,4", "", "y = Conv (x0, x1)"}).find("not quantized constants") != std::string::npos);
+  CHECK(reason({"two activations", {"4,4", "4,4"}, "4,4", "", "y = MatMul (x0, x1)"}).find("two activations") != std::string::npos);
+  CHECK(reason({"softmax", {"3,12"}, "3,12", "", "y = Softmax (x0)"}).find("1/256") != std::string::npos);
+}
+
+TEST_CASE("the accumulator's width is proved from the weights where their number does not suffice") {
+  // 70000 products: 70000 * 128 * 256 passes 2^31. Small weights fit all the same; full-range ones do not.
+  Model model = parsed(text_of({"width", {"1,70000"}, "1,1", ", float[] sw = {0.01}, int8[] zw = {0}, int8[70000,1] qw = random(1)",
+                                "w = DequantizeLinear (qw, sw, zw)\n y = MatMul (x0, w)"}, "int8"));
+  const auto reason = [&] {
+    std::string text;
+    for (const plan::Group& group : plan::group_graph(model).groups) text += group.reason;
+    return text;
+  };
+  CHECK(reason().empty());
+  const std::vector<std::int8_t> large(70000, 127);
+  model.graph.set_constant(model.graph.find_value("qw"), Tensor::of<std::int8_t>({70000, 1}, large));
+  CHECK(reason().find("32 bits may not hold") != std::string::npos);
+}
+
+TEST_CASE("operators in QOperator form") {
+  const Model model = parsed(R"(<ir_version: 8, opset_import: ["" : 13]>
+main (uint8[1,3,6,6] x) => (uint8[1,5] y)
+<float[] sx = {0.05}, uint8[] zx = {130}, float[4] sw = {0.01, 0.02, 0.015, 0.03}, int8[4] zw = {0, 0, 0, 0}, int8[4,3,3,3] w = random(3),
+ float[] sc = {0.08}, uint8[] zc = {90}, int32[4] b = {100, -200, 300, 0}, float[] sm = {0.01}, int8[] zm = {0}, int8[16,5] m = random(4),
+ float[] sy = {0.2}, uint8[] zy = {128}, int64[2] shape = {1, 16}>
+{
+  c = QLinearConv (x, sx, zx, w, sw, zw, sc, zc, b)
+  p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)
+  f = Reshape (p, shape)
+  y = QLinearMatMul (f, sc, zc, m, sm, zm, sy, zy)
+})");
+  const auto inputs = random_inputs(model, 3);
+  const auto expected = reference(model, inputs), found = by_program(model, inputs, true), held = by_group_kernels(model, inputs);
+  for (std::int64_t i = 0; i < 5; ++i) CHECK(std::abs(found[0].as_int64(i) - expected[0].as_int64(i)) <= 1);
+  CHECK(held[0].same_bits(found[0]));
+}
+
+TEST_CASE("float kernels") {
+  check_float("conv", R"(main (float[1,3,6,6] x) => (float[1,4,6,6] y) <float[4,3,3,3] w = random(1), float[4] b = random(2)>
+{ c = Conv <pads = [1, 1, 1, 1]> (x, w, b) y = Relu (c) })");
+  check_float("grouped conv", R"(main (float[1,4,6,6] x) => (float[1,4,4,4] y) <float[4,1,3,3] w = random(1)> { y = Conv <group = 4> (x, w) })");
+  check_float("gemm", R"(main (float[3,6] x) => (float[3,4] y) <float[4,6] w = random(1), float[4] b = random(2)>
+{ y = Gemm <transB = 1, alpha = 0.5, beta = 2.0> (x, w, b) })");
+  check_float("matmul", "main (float[2,3,6] x, float[2,6,4] z) => (float[2,3,4] y) { y = MatMul (x, z) }");
+  check_float("pools", R"(main (float[1,3,7,7] x) => (float[1,3,3,3] a, float[1,3,3,3] m, float[1,3,1,1] g)
+{ a = AveragePool <kernel_shape = [3, 3], strides = [2, 2]> (x) m = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (x) g = GlobalAveragePool (x) })");
+  check_float("binary", "main (float[2,3,4] x, float[3,1] z) => (float[2,3,4] y) { a = Mul (x, z) b = Sub (a, x) c = Max (b, z) y = Div (c, z) }");
+  check_float("unary", "main (float[2,3,4] x) => (float[2,3,4] y) { a = Sigmoid (x) b = Tanh (a) c = LeakyRelu (b) y = Softmax <axis = 1> (c) }");
+  check_float("reduce", R"(main (float[2,3,4] x) => (float[2,4] y, float[2,3,1] m) <int64[1] axes = {1}>
+{ y = ReduceSum <keepdims = 0> (x, axes) m = ReduceMax <axes = [2]> (x) })");
+  check_float("movement", R"(main (float[2,3,4] x) => (float[3,8] y) <int64[2] s = {3, 8}> { t = Transpose <perm = [1, 0, 2]> (x) y = Reshape (t, s) })");
+  check_float("borders", R"(main (float[2,3] x) => (float[2,3] y) <float[] s = {0.1}, uint8[] z = {120}>
+{ r = Exp (x) q = QuantizeLinear (r, s, z) d = DequantizeLinear (q, s, z) y = Neg (d) })");
+}
