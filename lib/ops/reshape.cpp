@@ -169,6 +169,16 @@ Status infer_reshape(InferContext& ctx) {
         dims[i] = input.dims[i];
       }
     }
+    if (!wanted) {
+      // One entry of which nothing is known (a -1 among computed entries): the count of elements settles it.
+      std::size_t unknown = 0;
+      for (std::size_t i = 0; i < rank; ++i) {
+        if (dims[i].known() || dims[i].named()) continue;
+        rest = i;
+        ++unknown;
+      }
+      if (unknown != 1) rest.reset();
+    }
     if (rest && input.has_rank) dims[*rest] = infer_rest(input, dims, *rest);
     result = Shape(std::move(dims));
   } else if (const Shape& list = input_shape(ctx, 1); list.rank() == 1 && list.dims[0].known() && list.dims[0].value <= 64) {
