@@ -52,15 +52,15 @@ std::vector<QuantizedLayer> quantized_layers(const Model& reference, const Model
   for (const plan::Group& group : plan::group_graph(quantized).groups) {
     if (group.outputs.empty() || !group.outputs[0].quantization || !group.outputs[0].quantization->per_tensor()) continue;
     const plan::GroupEdge& edge = group.outputs[0];
-    if (!edge.border.valid() || !edge.inner.valid()) continue;
-    // The float value is the QuantizeLinear's input: behind the activation when one folds, else the anchor's own result.
-    std::string float_name = graph.value(edge.inner).name;
-    if (const NodeId quantize = graph.value(edge.border).producer; quantize.valid() && !graph.node(quantize).inputs.empty())
-      if (const ValueId input = graph.node(quantize).inputs[0]; input.valid()) float_name = graph.value(input).name;
-    if (!reference.graph.find_value(float_name).valid()) {
-      float_name = graph.value(edge.inner).name;
-      if (!reference.graph.find_value(float_name).valid()) continue;
+    if (!edge.border.valid()) continue;
+    // The float value is the one that a DequantizeLinear makes again of the border: it keeps the name that it had before.
+    std::string float_name;
+    for (const Use& use : graph.value(edge.border).uses) {
+      if (!plan::quantization_of(quantized, graph, use.node) || graph.node(use.node).outputs.empty()) continue;
+      const std::string& name = graph.value(graph.node(use.node).outputs[0]).name;
+      if (reference.graph.find_value(name).valid()) float_name = name;
     }
+    if (float_name.empty()) continue;
     layers.push_back({graph.node(group.anchor).name, graph.value(edge.border).name, float_name,
                       edge.quantization->scales[0], edge.quantization->zero_points[0]});
   }

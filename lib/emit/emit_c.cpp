@@ -258,7 +258,7 @@ class Emitter {
 
 Result<CSource> emit_c(const Program& program, const EmitOptions& options) {
   if (!is_c_identifier(options.name)) {
-    return fail_input("'{}' cannot be the prefix of C names: a letter, then letters, digits and '_', at most 64, no keyword", printable(options.name));
+    return fail(ExitCode::usage, "'{}' cannot be the prefix of C names: a letter, then letters, digits and '_', at most 64, no keyword", printable(options.name));
   }
   for (const ProgramStep& step : program.steps) {
     const char* layout = bvl_kernel_param_layout(step.kernel);

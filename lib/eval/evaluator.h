@@ -60,6 +60,7 @@ class ProgramRunner {
   [[nodiscard]] virtual const std::vector<Port>& inputs() const = 0;
   [[nodiscard]] virtual const std::vector<Port>& outputs() const = 0;
   // Float inputs are quantized for quantized ports as QuantizeLinear does; quantized outputs are dequantized.
+  // run_raw takes either dtype per input (the device's as they stand) and gives the device's.
   [[nodiscard]] virtual Result<std::vector<Tensor>> run(std::span<const Tensor> inputs) const = 0;
   [[nodiscard]] virtual Result<std::vector<Tensor>> run_raw(std::span<const Tensor> inputs) const = 0;
 };

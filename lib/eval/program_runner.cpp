@@ -70,11 +70,15 @@ class Runner final : public ProgramRunner {
     if (state_bytes > 0) bvl_reset(&program_, state.data());
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Port& port = inputs_[i];
-      if (inputs[i].dtype() != port.dtype || inputs[i].dims() != port.dims) {
+      Tensor given = inputs[i];
+      if (given.dtype() != port.dtype) {  // the model's own dtype
+        BEVEL_TRY(given, to_device(given, port));
+      }
+      if (given.dtype() != port.dtype || given.dims() != port.dims) {
         return fail_input("input '{}': expected {}, was given {}", printable(port.name), to_string(Type::tensor(port.dtype, port.dims)),
                           to_string(Type::tensor(inputs[i].dtype(), inputs[i].dims())));
       }
-      const auto bytes = inputs[i].bytes();
+      const auto bytes = given.bytes();
       std::memcpy(bvl_input(&program_, entry_, static_cast<std::uint32_t>(i), arena.data()), bytes.data(), bytes.size());
     }
     const bvl_status status = bvl_run(&program_, entry_, arena.data(), arena_bytes, state_bytes ? state.data() : nullptr, state_bytes);
