@@ -158,7 +158,7 @@ Status infer_reshape(InferContext& ctx) {
       BEVEL_TRY_STATUS(check_reshape(*wanted, input.has_rank ? std::optional(input.rank()) : std::nullopt, allow_zero));
     }
     std::vector<Dim> dims(rank);
-    std::optional<std::size_t> rest;
+    std::size_t rest = rank;  // the entry that the others leave
     for (std::size_t i = 0; i < rank; ++i) {
       if (wanted && (*wanted)[i] == -1) {
         rest = i;
@@ -179,7 +179,14 @@ Status infer_reshape(InferContext& ctx) {
       }
       if (unknown != 1) rest.reset();
     }
-    if (rest && input.has_rank) dims[*rest] = infer_rest(input, dims, *rest);
+    // Whatever stands in a single unknown entry (-1, or an extent computed at run time), the elements must come out even.
+    std::size_t unknown = 0;
+    for (std::size_t i = 0; i < rank && !wanted; ++i) {
+      if (dims[i].known() || dims[i].named()) continue;
+      ++unknown;
+      rest = i;
+    }
+    if (rest < rank && unknown <= 1 && input.has_rank) dims[rest] = infer_rest(input, dims, rest);
     result = Shape(std::move(dims));
   } else if (const Shape& list = input_shape(ctx, 1); list.rank() == 1 && list.dims[0].known() && list.dims[0].value <= 64) {
     result = unknown_dims(static_cast<std::size_t>(list.dims[0].value));
