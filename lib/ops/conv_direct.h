@@ -1,6 +1,7 @@
 // Convolution of one plane without rearranging it: depthwise convolutions, and all element types but float32.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 #include <vector>
@@ -92,6 +93,8 @@ void convolve_direct(const ConvShape& shape, const X* x, const W* w, Y* y) {
   }
 }
 
+// float32 with one input channel per group: the bits of convolve_direct, faster.
+void convolve_depthwise(const ConvShape& shape, const float* x, const float* w, float* y);
 // float32, fast: depthwise directly, else as a product of the weights with the image's columns. y as above.
 void convolve_float(const ConvShape& shape, const float* x, const float* w, float* y);
 

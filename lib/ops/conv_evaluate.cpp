@@ -30,46 +30,59 @@ class ImageColumns final : public ColumnSource {
       }
       return;
     }
+    // A block of output positions is a run of (parts of) rows along the last axis.
     const std::size_t rank = shape_.axes.size();
     const WindowAxis& last = shape_.axes[rank - 1];
-    std::vector<std::int64_t> tap(rank), position(rank);
-    for (std::int64_t k = 0; k < kc; ++k) {
-      const std::int64_t channel = (k0 + k) / kernel_size_;
-      std::int64_t rest = (k0 + k) % kernel_size_;
-      for (std::size_t a = rank; a-- > 0;) {
-        tap[a] = rest % shape_.axes[a].kernel;
-        rest /= shape_.axes[a].kernel;
+    struct Segment {
+      std::int64_t column, count;
+    };
+    std::vector<Segment> segments;
+    std::vector<std::int64_t> origins;  // per segment and outer axis: the input position of kernel offset 0
+    std::vector<std::int64_t> tap(rank);
+    std::int64_t row = n0 / last.out, column = n0 % last.out;
+    for (std::int64_t done = 0; done < nc; ++row, column = 0) {
+      const std::int64_t count = std::min(last.out - column, nc - done);
+      segments.push_back({column, count});
+      std::int64_t outer = row;
+      origins.resize(origins.size() + rank - 1);
+      for (std::size_t a = rank - 1; a-- > 0;) {
+        const WindowAxis& axis = shape_.axes[a];
+        origins[origins.size() - (rank - 1) + a] = outer % axis.out * axis.stride - axis.pad_begin;
+        outer /= axis.out;
       }
-      const float* plane = x_ + channel * in_size_;
-      const std::int64_t offset = tap[rank - 1] * last.dilation - last.pad_begin;
+      done += count;
+    }
+    std::int64_t channel = k0 / kernel_size_, rest = k0 % kernel_size_;
+    for (std::size_t a = rank; a-- > 0;) {
+      tap[a] = rest % shape_.axes[a].kernel;
+      rest /= shape_.axes[a].kernel;
+    }
+    for (std::int64_t k = 0; k < kc; ++k) {
+      const float* plane = x_ + channel * in_size_ + tap[rank - 1] * last.dilation - last.pad_begin;
       const std::int64_t first = first_[static_cast<std::size_t>(tap[rank - 1])];
       const std::int64_t end = end_[static_cast<std::size_t>(tap[rank - 1])];
       float* out = block + k * stride;
-      // A block of output positions is a run of (parts of) rows along the last axis.
-      std::int64_t row = n0 / last.out;
-      std::int64_t column = n0 % last.out;
-      for (std::int64_t done = 0; done < nc; ++row, column = 0) {
-        const std::int64_t count = std::min(last.out - column, nc - done);
+      const std::int64_t* origin = origins.data();
+      for (const Segment& segment : segments) {
         std::int64_t source = 0;
         bool inside = true;
-        std::int64_t outer = row;
-        for (std::size_t a = rank - 1; a-- > 0;) {
-          position[a] = outer % shape_.axes[a].out;
-          outer /= shape_.axes[a].out;
-        }
         for (std::size_t a = 0; a + 1 < rank; ++a) {
           const WindowAxis& axis = shape_.axes[a];
-          const std::int64_t i = position[a] * axis.stride - axis.pad_begin + tap[a] * axis.dilation;
+          const std::int64_t i = origin[a] + tap[a] * axis.dilation;
           inside = inside && i >= 0 && i < axis.in;
           source = source * axis.in + i;
         }
-        if (!inside) {
-          std::fill_n(out + done, count, 0.0f);
+        origin += rank - 1;
+        if (inside) {
+          copy_row(plane + source * last.in, last.stride, segment.column, segment.count, first, end, out);
         } else {
-          copy_row(plane + source * last.in + offset, last.stride, column, count, first, end, out + done);
+          std::fill_n(out, segment.count, 0.0f);
         }
-        done += count;
+        out += segment.count;
       }
+      std::size_t a = rank;
+      while (a > 0 && ++tap[a - 1] == shape_.axes[a - 1].kernel) tap[--a] = 0;
+      if (a == 0) ++channel;
     }
   }
 
@@ -81,7 +94,7 @@ class ImageColumns final : public ColumnSource {
     const std::int64_t high = std::clamp<std::int64_t>(end - column, low, count);
     for (std::int64_t j = 0; j < low; ++j) out[j] = 0.0f;
     if (stride == 1) {
-      for (std::int64_t j = low; j < high; ++j) out[j] = in[column + j];
+      std::memcpy(out + low, in + column + low, static_cast<std::size_t>(high - low) * sizeof(float));
     } else {
       for (std::int64_t j = low; j < high; ++j) out[j] = in[(column + j) * stride];
     }
@@ -109,7 +122,7 @@ void start_with_bias(const ConvShape& shape, const std::vector<T>& bias, T* y) {
 }  // namespace
 
 void convolve_float(const ConvShape& shape, const float* x, const float* w, float* y) {
-  if (shape.group_in() == 1 && shape.groups > 1) return convolve_direct(shape, x, w, y);
+  if (shape.group_in() == 1 && shape.groups > 1) return convolve_depthwise(shape, x, w, y);
   const std::int64_t depth = shape.group_in() * shape.kernel_size();
   const std::int64_t out_size = shape.out_size();
   if (depth == 0 || out_size == 0) return;

@@ -110,25 +110,65 @@ class ViewColumns final : public ColumnSource {
 
 }  // namespace
 
+namespace {
+
+#if defined(__AVX2__) && defined(__FMA__)
+// out[k * kRows + r] = rows[r][k] for k in [0, 8), r in [0, 6); writes two elements past the end.
+void transpose_eight(const float* const* rows, std::int64_t k, float* out) {
+  __m256 r[8];
+  for (int i = 0; i < 6; ++i) r[i] = _mm256_loadu_ps(rows[i] + k);
+  r[6] = r[7] = _mm256_setzero_ps();
+  __m256 t[8], u[8];
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; ++i) {
+    u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xEE);
+    u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + i * kRows, _mm256_permute2f128_ps(u[i], u[4 + i], 0x20));
+  for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + (4 + i) * kRows, _mm256_permute2f128_ps(u[i], u[4 + i], 0x31));
+}
+#endif
+
+}  // namespace
+
 PackedRows::PackedRows(std::int64_t rows, std::int64_t depth, MatrixView a) : rows_(rows), depth_(depth) {
+  constexpr std::int64_t kSlack = 2;  // transpose_eight stores eight floats for six
   const std::int64_t panels = (rows + kPanel - 1) / kPanel;
-  data_.resize(static_cast<std::size_t>(panels * depth * kPanel));
-  for (std::int64_t row = 0; row < rows; ++row) {
-    float* out = data_.data() + (row / kPanel) * depth * kPanel + row % kPanel;
-    const float* in = a.data + row * a.row_stride;
-    for (std::int64_t k = 0; k < depth; ++k) out[k * kPanel] = in[k * a.column_stride];
+  data_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(panels * depth * kPanel + kSlack));
+  for (std::int64_t panel = 0; panel < panels; ++panel) {
+    float* out = data_.get() + panel * depth * kPanel;
+    const float* in[kPanel];
+    // Rows beyond the last repeat it: they are packed, but no kernel reads them.
+    for (std::int64_t r = 0; r < kPanel; ++r) in[r] = a.data + std::min(panel * kPanel + r, rows - 1) * a.row_stride;
+    std::int64_t k = 0;
+#if defined(__AVX2__) && defined(__FMA__)
+    if (a.column_stride == 1) {
+      for (; k + 8 <= depth; k += 8) transpose_eight(in, k, out + k * kPanel);
+    }
+#endif
+    for (; k < depth; ++k) {
+      for (std::int64_t r = 0; r < kPanel; ++r) out[k * kPanel + r] = in[r][k * a.column_stride];
+    }
   }
 }
 
 void multiply_add(const PackedRows& a, std::int64_t columns, const ColumnSource& b, float* c, std::int64_t c_stride) {
   if (a.rows() == 0 || columns == 0 || a.depth() == 0) return;
-  std::vector<float> block(static_cast<std::size_t>(std::min(kDepthBlock, a.depth()) * kBlockStride));
+  // One per thread, kept: a fresh block would cost page faults on every product.
+  thread_local const auto block = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(kDepthBlock * kBlockStride));
   for (std::int64_t n0 = 0; n0 < columns; n0 += kColumnBlock) {
     const std::int64_t nc = std::min(kColumnBlock, columns - n0);
     for (std::int64_t k0 = 0; k0 < a.depth(); k0 += kDepthBlock) {
       const std::int64_t kc = std::min(kDepthBlock, a.depth() - k0);
-      b.fill(k0, kc, n0, nc, block.data(), kBlockStride);
-      multiply_block(a, k0, kc, block.data(), kBlockStride, nc, c + n0, c_stride);
+      b.fill(k0, kc, n0, nc, block.get(), kBlockStride);
+      const std::int64_t padded = (nc + kColumns - 1) / kColumns * kColumns;
+      for (std::int64_t k = 0; padded > nc && k < kc; ++k) std::fill_n(block.get() + k * kBlockStride + nc, padded - nc, 0.0f);
+      multiply_block(a, k0, kc, block.get(), kBlockStride, nc, c + n0, c_stride);
     }
   }
 }

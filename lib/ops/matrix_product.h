@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 namespace bevel::ops {
 
@@ -23,11 +23,11 @@ class PackedRows {
   PackedRows(std::int64_t rows, std::int64_t depth, MatrixView a);
   [[nodiscard]] std::int64_t rows() const { return rows_; }
   [[nodiscard]] std::int64_t depth() const { return depth_; }
-  [[nodiscard]] const float* panel(std::int64_t index) const { return data_.data() + index * depth_ * kPanel; }
+  [[nodiscard]] const float* panel(std::int64_t index) const { return data_.get() + index * depth_ * kPanel; }
 
  private:
   std::int64_t rows_, depth_;
-  std::vector<float> data_;
+  std::unique_ptr<float[]> data_;  // [panel][k][row of the panel]; rows beyond the last are never read
 };
 
 // The right operand [depth, columns], made block by block (an image's columns for a convolution).
