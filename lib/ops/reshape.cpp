@@ -169,16 +169,6 @@ Status infer_reshape(InferContext& ctx) {
         dims[i] = input.dims[i];
       }
     }
-    if (!wanted) {
-      // One entry of which nothing is known (a -1 among computed entries): the count of elements settles it.
-      std::size_t unknown = 0;
-      for (std::size_t i = 0; i < rank; ++i) {
-        if (dims[i].known() || dims[i].named()) continue;
-        rest = i;
-        ++unknown;
-      }
-      if (unknown != 1) rest.reset();
-    }
     // Whatever stands in a single unknown entry (-1, or an extent computed at run time), the elements must come out even.
     std::size_t unknown = 0;
     for (std::size_t i = 0; i < rank && !wanted; ++i) {
