@@ -107,7 +107,9 @@ Result<std::uint32_t> ProgramBuilder::add_output(std::uint32_t source, const std
     BEVEL_TRY_STATUS(add_steps(name, "output '" + printable(name) + "'", std::move(group), {source}, {index}));
   }
   // The same bytes under an order with axes of extent 1 elsewhere: outputs have the model's own dims.
-  if (program_.tensors[index].dims != logical) BEVEL_TRY(index, add_view(index, name, logical, ops::logical_order(logical.size())));
+  if (program_.tensors[index].dims != logical) {
+    BEVEL_TRY(index, add_view(index, name, logical, ops::logical_order(logical.size())));
+  }
   program_.tensors[index].storage = BVL_STORAGE_OUTPUT;
   program_.tensors[index].name = name;
   buffers_[buffer_of_[index]].output = true;

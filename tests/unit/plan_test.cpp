@@ -1,9 +1,12 @@
 // Grouping on text-form graphs, arena placement against its proven bound, Programs that the runtime opens.
 #include <catch2/catch.hpp>
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 
 #include "lib/eval/evaluator.h"
 #include "lib/ir/text.h"
+#include "lib/onnx/onnx.h"
 #include "lib/ops/op.h"
 #include "lib/plan/grouping.h"
 #include "lib/plan/program.h"
@@ -308,4 +311,27 @@ TEST_CASE("program bytes open in the runtime, twice the same, and a flipped byte
     CHECK(runner.error().message.find("broken.bvl") != std::string::npos);
   }
   CHECK_FALSE(alive_at(plan->program, plan->program.arena_peak_step).empty());
+}
+
+TEST_CASE("published quantized models plan to their bound") {
+  const char* shared = std::getenv("BEVEL_SHARED");
+  const std::filesystem::path folder = shared ? std::filesystem::path(shared) : std::filesystem::path(BEVEL_SOURCE_DIR) / ".." / "shared";
+  const std::filesystem::path path = folder / "models" / "micro_kws" / "micro_kws_m_qdq.onnx";
+  if (!std::filesystem::exists(path)) {
+    WARN("skipped: no " << path.string());
+    return;
+  }
+  const auto model = onnx::import_model(path);
+  REQUIRE(model);
+  const auto plan = plan_model(*model);
+  if (!plan) FAIL(plan.error().message);
+  CHECK(plan->program.arena_bytes == plan->program.arena_lower_bound);
+  // Softmax at 1/255 is the one op that the kernels leave in float.
+  REQUIRE(plan->stays_float.size() == 1);
+  CHECK(plan->stays_float[0].op_type == "Softmax");
+  const auto runner = eval::ProgramRunner::open(program_bytes(plan->program), "micro_kws");
+  if (!runner) FAIL(runner.error().message);
+  REQUIRE((*runner)->inputs().size() == 1);
+  const auto& port = (*runner)->inputs()[0];
+  CHECK((*runner)->run(std::vector<Tensor>{Tensor::zeros(port.model_dtype, port.dims)}));
 }
