@@ -2,6 +2,15 @@
 #include "lib/runtime/kernels/bevel_broadcast.h"
 #include "lib/runtime/kernels/bevel_kernel_common.h"
 
+#if BVL_SOFT_FLOAT
+/* Multipliers with 20 fraction bits, for |multiplier| < 4 (else 0, and *exact = 0): a sum of two products with int8 differences
+ * is within 255 + 128 of 2^-20 of the float sum (255 halves for each multiplier; float's roundings of values below 2048). */
+static inline int32_t bvl_add_s8_fixed(float multiplier, int* exact) {
+  if (!(multiplier < 4.0f && multiplier > -4.0f)) *exact = 0;
+  return *exact ? (int32_t)(multiplier * 1048576.0f + (multiplier < 0 ? -0.5f : 0.5f)) : 0;
+}
+#endif
+
 BVL_LINKAGE void bvl_add_s8(const void* params, const void* const* in, void* const* out, void* scratch, uint32_t begin,
                             uint32_t end) {
   const bvl_add_s8_params* p = (const bvl_add_s8_params*)params;
@@ -12,13 +21,26 @@ BVL_LINKAGE void bvl_add_s8(const void* params, const void* const* in, void* con
   int8_t* y = (int8_t*)out[0] + (int32_t)begin * row_elements;
   bvl_walk walk = bvl_walk_start(p->rank, p->dims, p->a_strides, p->b_strides, (int32_t)begin, (int32_t)end);
   (void)scratch;
+#if BVL_SOFT_FLOAT
+  int fast = 1;
+  const int32_t a_fixed = bvl_add_s8_fixed(p->a_multiplier, &fast), b_fixed = bvl_add_s8_fixed(p->b_multiplier, &fast);
+#endif
   do {
     const int8_t* a = (const int8_t*)in[0] + walk.a;
     const int8_t* b = (const int8_t*)in[1] + walk.b;
     for (int32_t i = 0; i < walk.length; ++i) {
-      const float left = bvl_product((float)(a[i * a_step] - p->a_zp), p->a_multiplier);
-      const float right = bvl_product((float)(b[i * b_step] - p->b_zp), p->b_multiplier);
-      y[i] = (int8_t)(bvl_round_clamp(left + right, output.low, output.high) + output.zero_point);
+      const int32_t a_value = a[i * a_step] - p->a_zp, b_value = b[i * b_step] - p->b_zp;
+#if BVL_SOFT_FLOAT
+      const int32_t fixed = a_value * a_fixed + b_value * b_fixed; /* below 2^31 */
+      if (fast && ((uint32_t)fixed & 0xfffffu) - 0x7fe00u >= 0x400u) {
+        const int32_t rounded = (fixed + 0x80000) >> 20;
+        y[i] = (int8_t)(bvl_min(bvl_max(rounded, output.first), output.last) + output.zero_point);
+        continue;
+      }
+#endif
+      const float left = bvl_product((float)a_value, p->a_multiplier);
+      const float right = bvl_product((float)b_value, p->b_multiplier);
+      y[i] = bvl_round_to_output(left + right, &output);
     }
     y += walk.length;
   } while (bvl_walk_next(&walk, p->rank, p->dims, p->a_strides, p->b_strides, (int32_t)end));

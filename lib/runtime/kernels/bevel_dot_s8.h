@@ -15,6 +15,14 @@
 #define BVL_ARM_DSP 0
 #endif
 
+/* The inner loops below are written out: compilers run out of registers there and spill pointers. They take thirteen registers,
+ * which unoptimized code does not leave. */
+#if BVL_ARM_DSP && defined(__OPTIMIZE__)
+#define BVL_ARM_LOOPS 1
+#else
+#define BVL_ARM_LOOPS 0
+#endif
+
 #if BVL_ARM_DSP
 static inline uint32_t bvl_load4(const int8_t* bytes) {
   uint32_t word;
@@ -60,6 +68,27 @@ static inline void bvl_dot_1x4(const int8_t* x, const int8_t* const w[4], int32_
   uint32_t a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3];
   const int8_t *w0 = w[0], *w1 = w[1], *w2 = w[2], *w3 = w[3];
   int32_t k = 0;
+#if BVL_ARM_LOOPS
+#define BVL_ROW(acc, row)                                                                       \
+  "ldr %[v], [%[" row "]], #4\n\tsxtb16 %[t], %[v]\n\tsxtb16 %[v], %[v], ror #8\n\t"      \
+  "smlad %[" acc "], %[x02], %[t], %[" acc "]\n\tsmlad %[" acc "], %[x13], %[v], %[" acc "]\n\t"
+#define BVL_FOUR                                                                                \
+  "ldr %[v], [%[x]], #4\n\tsxtb16 %[x02], %[v]\n\tsxtb16 %[x13], %[v], ror #8\n\t"        \
+  BVL_ROW("a0", "w0") BVL_ROW("a1", "w1") BVL_ROW("a2", "w2") BVL_ROW("a3", "w3")
+  if (depth >= 8) {
+    const int8_t* end = x + (depth & ~7);
+    uint32_t v, t, x02, x13;
+    __asm__ volatile("1:\n\t" BVL_FOUR BVL_FOUR "ldr %[v], %[end]\n\tcmp %[x], %[v]\n\tbne 1b"
+                     : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [w0] "+r"(w0), [w1] "+r"(w1),
+                       [w2] "+r"(w2), [w3] "+r"(w3), [x] "+r"(x), [v] "=&r"(v), [t] "=&r"(t), [x02] "=&r"(x02),
+                       [x13] "=&r"(x13)
+                     : [end] "m"(end)
+                     : "cc", "memory");
+    k = depth & ~7;
+  }
+#undef BVL_FOUR
+#undef BVL_ROW
+#endif
 #if BVL_ARM_DSP
   for (; k + 4 <= depth; k += 4) {
     const uint32_t word = bvl_load4(x), x02 = bvl_bytes02(word), x13 = bvl_bytes13(word);
@@ -125,7 +154,28 @@ static inline void bvl_dot_2x2(const int8_t* w0, const int8_t* w1, const void* s
   uint32_t a00 = acc[0], a01 = acc[1], a10 = acc[2], a11 = acc[3];
 #if BVL_ARM_DSP
   const uint32_t* x = (const uint32_t*)scratch;
-  const uint32_t* end = x + (depth & ~3);
+#if BVL_ARM_LOOPS
+#define BVL_CHANNEL(first, second, row)                                                         \
+  "ldr %[v], [%[" row "]], #4\n\tsxtb16 %[t], %[v]\n\tsxtb16 %[v], %[v], ror #8\n\t"      \
+  "smlad %[" first "], %[x0], %[t], %[" first "]\n\tsmlad %[" second "], %[x2], %[t], %[" second "]\n\t" \
+  "smlad %[" first "], %[x1], %[v], %[" first "]\n\tsmlad %[" second "], %[x3], %[v], %[" second "]\n\t"
+#define BVL_FOUR                                                                                \
+  "ldrd %[x0], %[x1], [%[x]], #8\n\tldrd %[x2], %[x3], [%[x]], #8\n\t"                      \
+  BVL_CHANNEL("a00", "a01", "w0") BVL_CHANNEL("a10", "a11", "w1")
+  if (depth >= 8) {
+    const uint32_t* pairs_end = x + (depth & ~7);
+    uint32_t v, t, x0, x1, x2, x3;
+    __asm__ volatile("1:\n\t" BVL_FOUR BVL_FOUR "ldr %[v], %[end]\n\tcmp %[x], %[v]\n\tbne 1b"
+                     : [a00] "+r"(a00), [a01] "+r"(a01), [a10] "+r"(a10), [a11] "+r"(a11), [w0] "+r"(w0),
+                       [w1] "+r"(w1), [x] "+r"(x), [v] "=&r"(v), [t] "=&r"(t), [x0] "=&r"(x0), [x1] "=&r"(x1),
+                       [x2] "=&r"(x2), [x3] "=&r"(x3)
+                     : [end] "m"(pairs_end)
+                     : "cc", "memory");
+  }
+#undef BVL_FOUR
+#undef BVL_CHANNEL
+#endif
+  const uint32_t* end = (const uint32_t*)scratch + (depth & ~3);
   while (x != end) {
     const uint32_t v0 = bvl_load4(w0), v1 = bvl_load4(w1);
     const uint32_t v0_02 = bvl_bytes02(v0), v0_13 = bvl_bytes13(v0), v1_02 = bvl_bytes02(v1), v1_13 = bvl_bytes13(v1);
@@ -142,6 +192,20 @@ static inline void bvl_dot_2x2(const int8_t* w0, const int8_t* w1, const void* s
     a01 = bvl_mac(a01, x1, v0);
     a10 = bvl_mac(a10, x0, v1);
     a11 = bvl_mac(a11, x1, v1);
+  }
+#elif defined(__ARM_ARCH_6M__)
+  /* Eight registers that instructions can name: one channel at a time keeps all in them. */
+  const int8_t* p0 = (const int8_t*)scratch;
+  const int8_t* p1 = p0 + depth;
+  for (int32_t k = 0; k < depth; ++k) {
+    const int32_t v = w0[k];
+    a00 = bvl_mac(a00, p0[k], v);
+    a01 = bvl_mac(a01, p1[k], v);
+  }
+  for (int32_t k = 0; k < depth; ++k) {
+    const int32_t v = w1[k];
+    a10 = bvl_mac(a10, p0[k], v);
+    a11 = bvl_mac(a11, p1[k], v);
   }
 #else
   const int8_t* p0 = (const int8_t*)scratch;

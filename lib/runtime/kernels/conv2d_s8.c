@@ -13,28 +13,27 @@ BVL_LINKAGE void bvl_conv2d_s8(const void* params, const void* const* in, void* 
   const int32_t in_group = p->in_c / p->groups, out_group = p->out_c / p->groups;
   const int32_t depth = p->kernel_h * p->kernel_w * in_group;
   const bvl_output_range output = bvl_make_output_range(p->out_zp, p->low, p->high);
-  for (int32_t row = (int32_t)begin; row < (int32_t)end; ++row) {
-    const int8_t* image = (const int8_t*)in[0] + (row / p->out_h) * p->in_h * p->in_w * p->in_c;
-    const int32_t oy = row % p->out_h;
-    for (int32_t ox = 0; ox < p->out_w; ox += 2) {
-      const int32_t second = ox + 1 < p->out_w ? 1 : 0;
-      int8_t* y0 = (int8_t*)out[0] + (row * p->out_w + ox) * p->out_c;
-      int8_t* y1 = y0 + second * p->out_c;
-      for (int32_t group = 0; group < p->groups; ++group) {
-        for (int32_t pixel = 0; pixel < 2; ++pixel) {
-          bvl_conv_gather(p, image, oy, ox + pixel * second, group * in_group, in_group,
-                               bvl_patch_of_pixel(scratch, depth, pixel));
-        }
-        const int32_t last = (group + 1) * out_group - 1;
-        for (int32_t c0 = group * out_group; c0 <= last; c0 += 2) {
-          const int32_t c1 = bvl_min(c0 + 1, last); /* an odd end computes its channel, or pixel, twice */
-          uint32_t acc[4] = {(uint32_t)bias[c0], (uint32_t)bias[c0], (uint32_t)bias[c1], (uint32_t)bias[c1]};
-          bvl_dot_2x2(weights + c0 * depth, weights + c1 * depth, scratch, depth, acc);
-          y0[c0] = bvl_requantize(acc[0], multipliers[c0], &output);
-          y0[c1] = bvl_requantize(acc[2], multipliers[c1], &output);
-          y1[c0] = bvl_requantize(acc[1], multipliers[c0], &output);
-          y1[c1] = bvl_requantize(acc[3], multipliers[c1], &output);
-        }
+  const int32_t end_pixel = (int32_t)end * p->out_w;
+  for (int32_t pixel = (int32_t)begin * p->out_w; pixel < end_pixel; pixel += 2) {
+    const int32_t pair[2] = {pixel, bvl_min(pixel + 1, end_pixel - 1)}; /* an odd end computes its pixel twice */
+    int8_t* y0 = (int8_t*)out[0] + pair[0] * p->out_c;
+    int8_t* y1 = (int8_t*)out[0] + pair[1] * p->out_c;
+    for (int32_t group = 0; group < p->groups; ++group) {
+      for (int32_t i = 0; i < 2; ++i) {
+        const int32_t row = pair[i] / p->out_w;
+        const int8_t* image = (const int8_t*)in[0] + (row / p->out_h) * p->in_h * p->in_w * p->in_c;
+        bvl_conv_gather(p, image, row % p->out_h, pair[i] % p->out_w, group * in_group, in_group,
+                        bvl_patch_of_pixel(scratch, depth, i));
+      }
+      const int32_t last = (group + 1) * out_group - 1;
+      for (int32_t c0 = group * out_group; c0 <= last; c0 += 2) {
+        const int32_t c1 = bvl_min(c0 + 1, last);
+        uint32_t acc[4] = {(uint32_t)bias[c0], (uint32_t)bias[c0], (uint32_t)bias[c1], (uint32_t)bias[c1]};
+        bvl_dot_2x2(weights + c0 * depth, weights + c1 * depth, scratch, depth, acc);
+        y0[c0] = bvl_requantize(acc[0], multipliers[c0], &output);
+        y0[c1] = bvl_requantize(acc[2], multipliers[c1], &output);
+        y1[c0] = bvl_requantize(acc[1], multipliers[c0], &output);
+        y1[c1] = bvl_requantize(acc[3], multipliers[c1], &output);
       }
     }
   }

@@ -30,16 +30,21 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
       const int32_t x0 = ox * p->stride_w - p->pad_left;
       const int32_t kx0 = bvl_first_tap(x0, p->dilation_w);
       const int32_t kx1 = bvl_end_tap(x0, p->dilation_w, p->kernel_w, p->in_w);
+      const int32_t columns = kx1 - kx0;
       if (blocks > 0) {
+        /* The first tap inside, for channel 0; and from a row's end to the next row. */
+        const int8_t* w_first = weights + (ky0 * p->kernel_w + kx0) * channels;
+        const int8_t* x_first = image + ((y0 + ky0 * p->dilation_h) * p->in_w + x0 + kx0 * p->dilation_w) * in_c;
+        const int32_t w_row = (p->kernel_w - columns) * channels;
+        const int32_t x_row = p->dilation_h * p->in_w * in_c - columns * x_step;
 #if BVL_ARM_DSP
         const uint32_t minus_zp = ((uint32_t)-zp & 0xffffu) * 0x10001u;
 #endif
         for (int32_t c = 0; c < blocks; c += 4) {
           uint32_t a0 = base[c], a1 = base[c + 1], a2 = base[c + 2], a3 = base[c + 3];
-          for (int32_t ky = ky0; ky < ky1; ++ky) {
-            const int8_t* w = weights + (ky * p->kernel_w + kx0) * channels + c;
-            const int8_t* x = image + ((y0 + ky * p->dilation_h) * p->in_w + x0 + kx0 * p->dilation_w) * in_c + c;
-            for (int32_t count = kx1 - kx0; count > 0; --count) {
+          const int8_t *w = w_first + c, *x = x_first + c;
+          for (int32_t rows = columns > 0 ? ky1 - ky0 : 0; rows > 0; --rows, x += x_row, w += w_row) {
+            for (int32_t count = columns; count > 0; --count) {
 #if BVL_ARM_DSP
               const uint32_t four_x = bvl_load4(x), four_w = bvl_load4(w);
               const uint32_t x02 = bvl_add_bytes02(minus_zp, four_x), x13 = bvl_add_bytes13(minus_zp, four_x);

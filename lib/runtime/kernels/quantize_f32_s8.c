@@ -10,7 +10,7 @@ BVL_LINKAGE void bvl_quantize_f32_s8(const void* params, const void* const* in, 
   const int32_t last = bvl_min(p->count, (int32_t)end * 1024);
   (void)scratch;
   for (int32_t i = (int32_t)begin * 1024; i < last; ++i) {
-    y[i] = (int8_t)(bvl_round_clamp(x[i] / p->scale, output.low, output.high) + output.zero_point);
+    y[i] = (int8_t)(bvl_round_clamp(x[i] / p->scale, output.low, output.high) + p->zp);
   }
 }
 
