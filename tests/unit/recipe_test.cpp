@@ -1,0 +1,100 @@
+// Recipes: what is written reads back; what is wrong is refused with exit code 5 and says where.
+#include <catch2/catch.hpp>
+
+#include "lib/ir/text.h"
+#include "passes/recipe.h"
+
+using namespace bevel;
+using namespace bevel::passes;
+
+namespace {
+
+std::string refused(const std::string& json) {
+  const auto recipe = parse_recipe(json, "r.json");
+  REQUIRE_FALSE(recipe.has_value());
+  CHECK(recipe.error().code == ExitCode::input);
+  CHECK(recipe.error().message.starts_with("r.json: "));
+  return recipe.error().message;
+}
+
+bool has(const std::string& text, const char* part) {
+  UNSCOPED_INFO(text);
+  return text.find(part) != std::string::npos;
+}
+
+const char* const kFull = R"({ "format": "bevel-recipe/1",
+  "defaults": { "weights": "float32", "activations": "uint8", "range": "percentile:99.9", "per_channel": false },
+  "nodes": { "conv1": { "precision": "float32" }, "fc/1": { "range": "minmax", "sparsity": 0.5, "precision": "int8" } } })";
+
+}  // namespace
+
+TEST_CASE("a recipe reads, writes, and reads back the same") {
+  const auto recipe = parse_recipe(kFull, "r.json");
+  INFO((recipe ? "" : recipe.error().message));
+  REQUIRE(recipe.has_value());
+  CHECK(recipe->precision == "float32");
+  CHECK(recipe->activations == "uint8");
+  CHECK(recipe->range.kind == RangeMethod::Kind::percentile);
+  CHECK(recipe->range.percentile == 99.9);
+  CHECK_FALSE(recipe->per_channel);
+  REQUIRE(recipe->nodes.size() == 2);
+  CHECK(recipe->nodes.at("conv1").precision == "float32");
+  CHECK(recipe->nodes.at("fc/1").sparsity == 0.5);
+  CHECK(recipe->nodes.at("fc/1").range->kind == RangeMethod::Kind::minmax);
+  const std::string json = to_json(*recipe);
+  CHECK(json.back() == '\n');
+  const auto again = parse_recipe(json, "again");
+  REQUIRE(again.has_value());
+  CHECK(*again == *recipe);
+  CHECK(to_json(*again) == json);
+}
+
+TEST_CASE("defaults stand for what is left out") {
+  const auto recipe = parse_recipe(R"({"format": "bevel-recipe/1"})", "r.json");
+  REQUIRE(recipe.has_value());
+  CHECK(*recipe == Recipe());
+  CHECK(*parse_recipe(to_json(Recipe()), "r.json") == Recipe());
+}
+
+TEST_CASE("wrong recipes are refused") {
+  CHECK(has(refused(""), "not valid JSON"));
+  CHECK(has(refused("{"), "not valid JSON"));
+  CHECK(has(refused("[]"), "found array, expected an object"));
+  CHECK(has(refused("{}"), "key 'format' is missing"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/2"})"), "found 'bevel-recipe/2', expected 'bevel-recipe/1'"));
+  CHECK(has(refused(R"({"format": 1})"), "format: found number, expected a string"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "default": {}})"), "unknown key 'default' (did you mean 'defaults'?)"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weight": "int8"}})"), "(did you mean 'weights'?)"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weights": "int4"}})"),
+            "defaults.weights: found 'int4', expected 'int8' or 'float32'"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"range": "median"}})"), "defaults.range: "));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"per_channel": 1}})"), "expected true or false"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": {"sparsity": 1}}})"), "nodes['a'].sparsity: found 1"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": {"precision": "int8"}, "a": {}}})"),
+            "key 'a' appears twice in one object"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": []}})"), "nodes['a']: found array"));
+  std::string deep;
+  for (int i = 0; i < 200000; ++i) deep += "[";
+  CHECK(has(refused(deep), "not valid JSON"));
+  CHECK(has(refused(deep + std::string(200000, ']')), "nested more than"));
+  CHECK_FALSE(read_recipe("/nonexistent/recipe.json").has_value());
+}
+
+TEST_CASE("a recipe names nodes that exist") {
+  const auto model = parse_text(R"(<ir_version: 8, opset_import: ["" : 13]>
+    g (float[2] x) => (float[2] y) { [conv1] a = Relu (x) [fc] y = Relu (a) })");
+  REQUIRE(model.has_value());
+  Recipe recipe;
+  recipe.nodes["conv1"].precision = "float32";
+  CHECK(check_recipe(recipe, model->graph).has_value());
+  recipe.nodes["conv"].precision = "float32";
+  const auto missing = check_recipe(recipe, model->graph);
+  REQUIRE_FALSE(missing.has_value());
+  CHECK(missing.error().code == ExitCode::input);
+  CHECK(has(missing.error().message, "no node named 'conv' (did you mean 'conv1'?)"));
+  recipe.nodes.erase("conv");
+  recipe.nodes["fc"].sparsity = 0.5;
+  const auto sparse = check_recipe(recipe, model->graph);
+  REQUIRE_FALSE(sparse.has_value());
+  CHECK(has(sparse.error().message, "nodes['fc'].sparsity is 0.5; sparsity is not supported yet"));
+}
