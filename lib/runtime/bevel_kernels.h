@@ -7,6 +7,11 @@
  *   y = clamp(round_half_even(float(acc) * multiplier) + zero_point, low, high)
  * acc is exact: int32, lowering proves the width. The clamp is done on the float before rounding, which is the same.
  * Activations are channels-last. Weights' zero points are 0.
+ *
+ * What bvl_open demands of every step, beside the shapes: dtypes exactly as stated here; no operand with more than 2^30 - 1
+ * elements; the range exactly as stated; at least bvl_kernel_scratch bytes of scratch; outputs and scratch share no memory
+ * with another operand, except that add_s8, mul_s8, lut_s8, binary_f32 and unary_f32 may write over an input that starts at
+ * the same offset (and whose element each output element alone reads: not a broadcast one).
  */
 #ifndef BEVEL_KERNELS_H
 #define BEVEL_KERNELS_H
@@ -30,11 +35,11 @@ typedef void bvl_kernel_fn(const void* params, const void* const* in, void* cons
  * output channel c reads input channel c / (out_c / in_c). */
 #define BVL_DEPTHWISE_CONV2D_S8_FIELDS(I, F, A) BVL_CONV2D_S8_FIELDS(I, F, A)
 
-/* dense_s8: x [rows,in_c], weights [out_c,in_c], bias int32 [out_c] (zero point folded in), multipliers [out_c];
- * y [rows,out_c]. Range: rows*out_c outputs when rows = 1, else rows. */
+/* dense_s8: reads x [rows,in_c], weights [out_c,in_c], bias int32 [out_c] (zero point folded in), multipliers float [out_c];
+ * writes y [rows,out_c]. Range: rows*out_c outputs when rows = 1, else rows. */
 #define BVL_DENSE_S8_FIELDS(I, F, A) I(rows) I(in_c) I(out_c) I(in_zp) I(out_zp) I(low) I(high)
 
-/* add_s8: y = clamp(r((a - a_zp) * a_multiplier + (b - b_zp) * b_multiplier) + out_zp), each product and the sum rounded to
+/* add_s8: reads a, b; y = clamp(r((a - a_zp) * a_multiplier + (b - b_zp) * b_multiplier) + out_zp), each product and the sum rounded to
  * float32 in that order. dims are the output's, strides in elements (0: broadcast). Range: dims[0]. Sub has a
  * negative b_multiplier. `rank` leading entries of dims and strides are used. in place allowed. */
 #define BVL_ADD_S8_FIELDS(I, F, A) \
@@ -52,17 +57,17 @@ typedef void bvl_kernel_fn(const void* params, const void* const* in, void* cons
   I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w)           \
   I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(pad_bottom) I(pad_right) I(count_padding) I(in_zp) I(out_zp) F(in_scale) F(out_scale) I(low) I(high)
 
-/* max_pool_s8: padding never wins. Range: n*out_h rows. */
+/* max_pool_s8: padding never wins (a window wholly in it gives low); then clamped. Range: n*out_h rows. */
 #define BVL_MAX_POOL_S8_FIELDS(I, F, A)                                                        \
   I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
   I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(low) I(high)
 
-/* softmax_s8: x [outer,depth,inner] along depth; table uint32 [256], table[d] = round(exp(-in_scale * d) * 2^31) for
+/* softmax_s8: reads x [outer,depth,inner] (along depth), table uint32 [256], table[d] = round(exp(-in_scale * d) * 2^31) for
  * d = max - x; y = clamp(round_half_even(table[d] * 256 / sum)) - 128): output scale 1/256, zero point -128, all in
  * integers. Range: outer. */
 #define BVL_SOFTMAX_S8_FIELDS(I, F, A) I(outer) I(depth) I(inner)
 
-/* lut_s8: y = table[x + 128], table int8 [256]; any pointwise function, requantization included. Range: count/1024
+/* lut_s8: reads x, table int8 [256]; y = table[x + 128]; any pointwise function, requantization included. Range: count/1024
  * rounded up (blocks of 1024). in place allowed. */
 #define BVL_LUT_S8_FIELDS(I, F, A) I(count)
 
@@ -86,10 +91,17 @@ typedef void bvl_kernel_fn(const void* params, const void* const* in, void* cons
  * third operand bias [out_c] when has_bias; y = a*b + bias, clamped. Range: batch*rows. */
 #define BVL_MATMUL_F32_FIELDS(I, F, A) \
   I(batch) I(rows) I(in_c) I(out_c) I(a_batch) I(b_batch) I(b_transposed) I(has_bias) F(low) F(high)
-/* binary_f32: op one of BVL_BINARY_*; broadcasting as add_s8. Range: dims[0]. */
+/* binary_f32: op one of BVL_BINARY_*; broadcasting as add_s8; PRELU is a < 0 ? a * b : a; MIN and MAX give NaN when a is NaN;
+ * the result is clamped. Range: dims[0]. */
 #define BVL_BINARY_F32_FIELDS(I, F, A) I(op) I(rank) A(dims) A(a_strides) A(b_strides) F(low) F(high)
-/* unary_f32: op one of BVL_UNARY_*, with constants alpha and beta. Range: blocks of 1024. in place allowed. */
+/* unary_f32: op one of BVL_UNARY_*, with constants alpha and beta; functions are bevel_math.h's. Range: blocks of 1024. in place
+ * allowed. CLIP min(max(x, alpha), beta); LEAKY_RELU x < 0 ? x * alpha : x; HARD_SIGMOID min(max(x * alpha + beta, 0), 1);
+ * HARD_SWISH x times that; ELU x < 0 ? alpha * expm1(x) : x; SOFTPLUS max(x, 0) + log1p(exp(-|x|)); GELU 0.5 * x * (1 +
+ * erf(x * sqrt(1/2))); GELU_TANH 0.5 * x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x^3))). */
 #define BVL_UNARY_F32_FIELDS(I, F, A) I(op) I(count) F(alpha) F(beta)
+/* avg_pool_f32: the sum of the elements inside the image, in order, over the divisor of avg_pool_s8; max_pool_f32: as
+ * max_pool_s8, NaN wins, an empty window gives -inf. Range: n*out_h rows. softmax_f32: shifted by the largest, summed in order;
+ * `log`: (x - largest) - log(sum). Range: outer. */
 #define BVL_AVG_POOL_F32_FIELDS(I, F, A)                                                       \
   I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
   I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(pad_bottom) I(pad_right) I(count_padding)

@@ -1,5 +1,5 @@
 /* The host and device interface of the runtime: open a .bvl in place, run an entry. Freestanding C11: no heap, no globals,
- * no libc beyond memcpy, memset and sqrtf. All validation happens in bvl_open; bvl_run has none in its loop. */
+ * no libc beyond memcpy, memset and strlen. All validation happens in bvl_open; bvl_run has none in its loop. */
 #ifndef BEVEL_RUNTIME_H
 #define BEVEL_RUNTIME_H
 
