@@ -30,6 +30,7 @@
 
 #include "lib/ops/facts_derived.h"
 #include "lib/ops/op.h"
+#include "lib/ops/semantics.h"
 #include "passes/pass.h"
 #include "passes/quantize/scales.h"
 #include "passes/quantize/selection.h"
@@ -137,6 +138,7 @@ class Quantizer {
                .build_before(position, "DequantizeLinear", base + "_dequantize",
                              {quantized.output, grid.scale, grid.zero_point}, {}, type)
                .output;
+    graph_.rename_value(made, base + "_dequantized");
     return made;
   }
 
@@ -223,7 +225,7 @@ Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
 // A node worth a line in the report: it computes on floats. Movement and shape arithmetic are not.
 bool computes_on_floats(const Graph& graph, NodeId id, const ops::Facts& facts) {
   const Node& node = graph.node(id);
-  if (node.inputs.empty() || is_quantization(node)) return false;
+  if (node.inputs.empty() || ops::is_quantization(node)) return false;
   if (ops::find_op(node) == nullptr) return true;
   if (facts.space.kind == ops::OpKind::move && facts.value.quant != QuantRole::same_scale) return false;
   for (const ValueId output : node.outputs) {

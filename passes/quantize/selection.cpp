@@ -4,6 +4,7 @@
 #include <set>
 
 #include "lib/ops/op.h"
+#include "lib/ops/semantics.h"
 
 namespace bevel::passes {
 namespace {
@@ -76,7 +77,7 @@ class Selector {
   [[nodiscard]] std::string refused_operands(const Node& node, const ops::ValueFacts& facts) const {
     for (const ValueId input : node.inputs) {
       const NodeId producer = input.valid() ? graph_.value(input).producer : NodeId();
-      if (producer.valid() && is_quantization(graph_.node(producer))) return "it is quantized already";
+      if (producer.valid() && ops::is_quantization(graph_.node(producer))) return "it is quantized already";
     }
     bool any_activation = false;
     for (const int operand : facts.data_operands) {
@@ -213,12 +214,6 @@ Result<Selection> select_nodes(const Model& model, const std::vector<ops::Facts>
 ValueId final_value(const Graph& graph, const Selection& selection, NodeId node, ValueId output) {
   const auto& clamps = selection.clamps[node.index];
   return clamps.empty() ? output : graph.node(clamps.back()).outputs[0];
-}
-
-bool is_quantization(const Node& node) {
-  const ops::OpRecord* record = ops::find_op(node);
-  return record != nullptr &&
-         (record == ops::find_op("", "QuantizeLinear") || record == ops::find_op("", "DequantizeLinear"));
 }
 
 }  // namespace bevel::passes

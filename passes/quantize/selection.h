@@ -31,7 +31,5 @@ Result<Selection> select_nodes(const Model& model, const std::vector<ops::Facts>
 
 // The value that holds an integer node's result `output` after the clamps that follow it.
 ValueId final_value(const Graph& graph, const Selection& selection, NodeId node, ValueId output);
-// QuantizeLinear or DequantizeLinear: the representation that this pass writes, not a computation.
-bool is_quantization(const Node& node);
 
 }  // namespace bevel::passes

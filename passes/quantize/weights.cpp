@@ -129,9 +129,12 @@ ValueId ConstantQuantizer::dequantize(const std::string& base, Tensor integers, 
   const ValueId zeros = graph_.add_constant(base + "_zero_point", std::move(zero_point));
   std::vector<Attribute> attributes;
   if (axis) attributes.push_back({"axis", static_cast<std::int64_t>(*axis), ""});
-  return graph_
-      .build_before(position, "DequantizeLinear", base + "_dequantize", {quantized, scales, zeros}, std::move(attributes), type)
-      .output;
+  const ValueId result = graph_
+                             .build_before(position, "DequantizeLinear", base + "_dequantize", {quantized, scales, zeros},
+                                           std::move(attributes), type)
+                             .output;
+  graph_.rename_value(result, base + "_dequantized");
+  return result;
 }
 
 ValueId ConstantQuantizer::weight(ValueId weight, std::optional<int> axis, const std::vector<float>& scales,
