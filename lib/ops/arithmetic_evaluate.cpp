@@ -261,7 +261,7 @@ Outputs evaluate_pow(const EvalContext& ctx) {
   const bool known = dispatch_numeric(base.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (!integer_exponent) {
-      map_broadcast<T, double, T>(base, powers, out, [&zero_inverted](T x, double y) {
+      map_broadcast<T, double, T>(base, powers, out, [&](T x, double y) {
         if constexpr (kIsInteger<T>) {
           // Whole exponents exactly: a power one ulp short would truncate to the integer below.
           if (y == std::trunc(y) && std::fabs(y) < 0x1p62) {
@@ -276,7 +276,7 @@ Outputs evaluate_pow(const EvalContext& ctx) {
       });
       return;
     }
-    map_broadcast<T, std::int64_t, T>(base, powers, out, [&zero_inverted](T x, std::int64_t y) {
+    map_broadcast<T, std::int64_t, T>(base, powers, out, [&](T x, std::int64_t y) {
       if constexpr (kIsInteger<T>) {
         const auto power = integer_power(x, y);
         zero_inverted = zero_inverted || !power;
