@@ -122,11 +122,12 @@ Result<bool> judge_budget(const plan::Program& program, const target::Device& de
       return bytes ? report::grouped(static_cast<std::uint64_t>(value)) + " B" : report::human_quantity(value, missed.unit);
     };
     std::string message = fmt::format(
-        "budget missed: {} of {} needs {}{}, {} over the {} of {}. {}", missed.name, device.name, exact(missed.value),
+        "budget missed: {} on {} is {}{}, {} over the {} {}. {}", missed.name, device.name, exact(missed.value),
         missed.modelled ? " (modelled)" : "", exact(missed.value - missed.limit),
         missed.from == "stated" ? "stated budget" : "device's own", exact(missed.limit), blockers(missed, record));
     if (missed.name == "ram")
-      message += fmt::format(" No order of these steps can need less than {} B.", report::grouped(record.arena_lower_bound));
+      message += fmt::format(" These tensors are needed at once: {} B is the least that any placement of them takes.",
+                             report::grouped(record.arena_lower_bound));
     message += other.empty() ? std::string(" No known target would fit it.")
                              : fmt::format(" The smallest known target that would fit: {}.", other);
     record.messages.push_back(std::move(message));

@@ -68,11 +68,11 @@ std::string summary(const CompileRecord& record, const std::string& folder, cons
                                               printable(output.output, 40), decibels(output.sqnr_db), 100 * output.agreement));
   }
   if (record.int8_onnx_bytes)
-    row("size", fmt::format("ONNX {} -> {} ({:.3f}); .bvl {}", human_bytes(static_cast<double>(record.float_onnx_bytes)),
+    row("size", fmt::format("ONNX {} -> {} ({:.3f}){}", human_bytes(static_cast<double>(record.float_onnx_bytes)),
                             human_bytes(static_cast<double>(record.int8_onnx_bytes)),
                             static_cast<double>(record.int8_onnx_bytes) /
                                 static_cast<double>(std::max<std::uint64_t>(record.float_onnx_bytes, 1)),
-                            human_bytes(static_cast<double>(record.program_bytes))));
+                            record.program_bytes ? "; .bvl " + human_bytes(static_cast<double>(record.program_bytes)) : ""));
   const auto budget_of = [&](const char* name) -> const BudgetRow* {
     for (const BudgetRow& budget : record.budget)
       if (budget.name == name) return &budget;
