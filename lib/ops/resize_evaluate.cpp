@@ -16,6 +16,7 @@ namespace {
 // Position in the input's coordinates of output element x. ONNX Resize-19, coordinate_transformation_mode.
 float original_position(const ResizedAxis& axis, const std::string& mode, std::int64_t at) {
   const auto x = static_cast<float>(at), input = static_cast<float>(axis.input);
+  // ONNX's tests divide by the fractional width in align_corners; ONNX Runtime takes the whole one and excludes those tests.
   const float width = axis.fractional_output;
   if (mode == "align_corners") return width == 1 ? 0 : x * (input - 1) / (width - 1);
   if (mode == "asymmetric") return x / axis.scale;
@@ -24,7 +25,7 @@ float original_position(const ResizedAxis& axis, const std::string& mode, std::i
     const float inside = width == 1 ? span * (input - 1) / 2 : x * span * (input - 1) / (width - 1);
     return inside + axis.roi_begin * (input - 1);
   }
-  if (mode == "pytorch_half_pixel" && width == 1) return -0.5f;
+  if (mode == "pytorch_half_pixel" && axis.output == 1) return 0;
   if (mode == "tf_half_pixel_for_nn") return (x + 0.5f) / axis.scale;
   if (mode == "half_pixel_symmetric") {
     const float adjustment = static_cast<float>(axis.output) / width;
