@@ -1,5 +1,6 @@
-// Pointwise activations: Relu (6, 13, 14), LeakyRelu (6, 16), PRelu (7, 9, 16), Clip (6, 11, 12, 13), Sigmoid, HardSigmoid,
-// HardSwish (14), Tanh, Elu, Selu, Celu (12), ThresholdedRelu (10), Softplus, Softsign, Mish (18), Gelu (20), Shrink (9), Erf.
+// Pointwise activations: Relu (6, 13, 14), LeakyRelu (6, 16), PRelu (7, 9, 16), Clip (6, 11, 12, 13), Sigmoid,
+// HardSigmoid, HardSwish (14), Tanh, Elu, Selu, Celu (12), ThresholdedRelu (10), Softplus, Softsign, Mish (18), Gelu
+// (20), Shrink (9), Erf.
 #include "lib/ops/activation.h"
 
 #include <algorithm>
@@ -7,8 +8,8 @@
 #include <map>
 
 #include "lib/ops/activation_functions.h"
-#include "lib/ops/nn_families.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 namespace {
@@ -37,35 +38,88 @@ Interval unit(double, double) { return {0, 1}; }
 Interval symmetric_unit(double, double) { return {-1, 1}; }
 Interval not_negative(double, double) { return {0, kInfinity}; }
 
-#define BEVEL_FORMULA(expression)                                                       \
-  [](double x, double a, double b) -> double { [[maybe_unused]] typedef double T; (void)a; (void)b; return expression; }, \
-  [](float x, float a, float b) -> float { [[maybe_unused]] typedef float T; (void)a; (void)b; return expression; }
+#define BEVEL_FORMULA(expression)              \
+  [](double x, double a, double b) -> double { \
+    [[maybe_unused]] typedef double T;         \
+    (void)a;                                   \
+    (void)b;                                   \
+    return expression;                         \
+  },                                           \
+      [](float x, float a, float b) -> float { \
+        [[maybe_unused]] typedef float T;      \
+        (void)a;                               \
+        (void)b;                               \
+        return expression;                     \
+      }
 
 constexpr Activation kActivations[] = {
     {"Relu", {}, {}, BEVEL_FORMULA(act::relu<T>(x)), always, not_negative},
     {"LeakyRelu", {"alpha", 0.01}, {}, BEVEL_FORMULA(x < 0 ? a * x : x), first_not_negative, any},
     {"Sigmoid", {}, {}, BEVEL_FORMULA(act::sigmoid<T>(x)), always, unit},
-    {"HardSigmoid", {"alpha", 0.2}, {"beta", 0.5}, BEVEL_FORMULA(act::clamp01<T>(a * x + b)), first_not_negative, unit},
-    {"HardSwish", {}, {}, BEVEL_FORMULA(x * act::clamp01<T>(x * static_cast<T>(1.0 / 6.0) + T{0.5})), never,
-     [](double, double) { return Interval{-0.375, kInfinity}; }},
+    {"HardSigmoid", {"alpha", 0.2}, {"beta", 0.5}, BEVEL_FORMULA(act::clamp01<T>(a* x + b)), first_not_negative, unit},
+    {"HardSwish",
+     {},
+     {},
+     BEVEL_FORMULA(x* act::clamp01<T>(x* static_cast<T>(1.0 / 6.0) + T{0.5})),
+     never,
+     [](double, double) {
+       return Interval{-0.375, kInfinity};
+     }},
     {"Tanh", {}, {}, BEVEL_FORMULA(act::tanh(x)), always, symmetric_unit},
-    {"Elu", {"alpha", 1.0}, {}, BEVEL_FORMULA(x < 0 ? a * act::expm1(x) : x), first_not_negative,
-     [](double a, double) { return Interval{std::min(-a, 0.0), kInfinity}; }},
-    {"Selu", {"alpha", 1.67326319217681884765625}, {"gamma", 1.05070102214813232421875},
-     BEVEL_FORMULA(b * (x < 0 ? a * act::expm1(x) : x)), [](double a, double b) { return a >= 0 && b >= 0; }, any},
-    {"Celu", {"alpha", 1.0}, {}, BEVEL_FORMULA(x < 0 ? a * act::expm1(x / a) : x), [](double a, double) { return a > 0; },
-     [](double a, double) { return a > 0 ? Interval{-a, kInfinity} : Interval{}; }},
+    {"Elu",
+     {"alpha", 1.0},
+     {},
+     BEVEL_FORMULA(x < 0 ? a * act::expm1(x) : x),
+     first_not_negative,
+     [](double a, double) {
+       return Interval{std::min(-a, 0.0), kInfinity};
+     }},
+    {"Selu",
+     {"alpha", 1.67326319217681884765625},
+     {"gamma", 1.05070102214813232421875},
+     BEVEL_FORMULA(b*(x < 0 ? a * act::expm1(x) : x)),
+     [](double a, double b) { return a >= 0 && b >= 0; },
+     any},
+    {"Celu",
+     {"alpha", 1.0},
+     {},
+     BEVEL_FORMULA(x < 0 ? a * act::expm1(x / a) : x),
+     [](double a, double) { return a > 0; },
+     [](double a, double) {
+       return a > 0 ? Interval{-a, kInfinity} : Interval{};
+     }},
     {"ThresholdedRelu", {"alpha", 1.0}, {}, BEVEL_FORMULA(x != x || x > a ? x : T{0}), first_not_negative, any},
     {"Softplus", {}, {}, BEVEL_FORMULA(act::softplus<T>(x)), always, not_negative},
     {"Softsign", {}, {}, BEVEL_FORMULA(x / (T{1} + (x < 0 ? -x : x))), always, symmetric_unit},
-    {"Mish", {}, {}, BEVEL_FORMULA(x * act::tanh(act::softplus<T>(x))), never,
-     [](double, double) { return Interval{-0.31, kInfinity}; }},
-    {"Gelu", {}, {}, BEVEL_FORMULA(act::gelu<T>(x)), never, [](double, double) { return Interval{-0.18, kInfinity}; }},
-    {"Shrink", {"lambd", 0.5}, {"bias", 0.0}, BEVEL_FORMULA(x < -a ? x + b : x > a ? x - b : x != x ? x : T{0}), never, any},
+    {"Mish",
+     {},
+     {},
+     BEVEL_FORMULA(x* act::tanh(act::softplus<T>(x))),
+     never,
+     [](double, double) {
+       return Interval{-0.31, kInfinity};
+     }},
+    {"Gelu",
+     {},
+     {},
+     BEVEL_FORMULA(act::gelu<T>(x)),
+     never,
+     [](double, double) {
+       return Interval{-0.18, kInfinity};
+     }},
+    {"Shrink",
+     {"lambd", 0.5},
+     {"bias", 0.0},
+     BEVEL_FORMULA(x<-a ? x + b : x> a ? x - b
+                   : x != x            ? x
+                                       : T{0}),
+     never,
+     any},
     {"Erf", {}, {}, BEVEL_FORMULA(act::erf(x)), always, symmetric_unit},
 };
-constexpr Activation kGeluTanh = {"Gelu", {}, {}, BEVEL_FORMULA(act::gelu_tanh<T>(x)), never,
-                                  [](double, double) { return Interval{-0.18, kInfinity}; }};
+constexpr Activation kGeluTanh = {"Gelu", {},
+                                  {},     BEVEL_FORMULA(act::gelu_tanh<T>(x)),
+                                  never,  [](double, double) { return Interval{-0.18, kInfinity}; }};
 #undef BEVEL_FORMULA
 
 struct Bound {
@@ -106,7 +160,8 @@ Status infer_activation(InferContext& ctx) {
 Facts facts_activation(const FactsContext& ctx) {
   const auto bound = bind(ctx.node());
   if (!bound || bound->activation == nullptr) return {};
-  Facts facts = unary_facts(ctx, bound->activation->monotone(bound->a, bound->b), bound->activation->range(bound->a, bound->b));
+  Facts facts =
+      unary_facts(ctx, bound->activation->monotone(bound->a, bound->b), bound->activation->range(bound->a, bound->b));
   if (ctx.node().op_type == "Relu") facts.value.clamp = Interval{0, kInfinity};
   return facts;
 }
@@ -118,8 +173,10 @@ Status infer_clip(InferContext& ctx) {
     const std::string_view role = i == 1 ? "min" : "max";
     BEVEL_TRY_STATUS(expect_rank(ctx, i, role, 0, 1));
     const DType dtype = input_dtype(ctx, i);
-    if (ctx.has_input(i) && dtype != DType::undefined && input_dtype(ctx, 0) != DType::undefined && dtype != input_dtype(ctx, 0)) {
-      return fail_operand(i, role, "element type is {}, expected {} as input", dtype_name(dtype), dtype_name(input_dtype(ctx, 0)));
+    if (ctx.has_input(i) && dtype != DType::undefined && input_dtype(ctx, 0) != DType::undefined &&
+        dtype != input_dtype(ctx, 0)) {
+      return fail_operand(i, role, "element type is {}, expected {} as input", dtype_name(dtype),
+                          dtype_name(input_dtype(ctx, 0)));
     }
   }
   return infer_same_type(ctx);
@@ -144,19 +201,24 @@ Status upgrade_clip(Model& model, NodeId id, int from) {
   BEVEL_TRY(const float low, attr_float(graph.node(id), "min", std::numeric_limits<float>::lowest()));
   BEVEL_TRY(const float high, attr_float(graph.node(id), "max", std::numeric_limits<float>::max()));
   const bool has_low = has_attr(graph.node(id), "min"), has_high = has_attr(graph.node(id), "max");
-  if (graph.node(id).inputs.size() != 1) return fail_input("has {} inputs, expected 1 before opset 11", graph.node(id).inputs.size());
+  if (graph.node(id).inputs.size() != 1)
+    return fail_input("has {} inputs, expected 1 before opset 11", graph.node(id).inputs.size());
   graph.mutable_node(id).remove_attribute("min");
   graph.mutable_node(id).remove_attribute("max");
   if (!has_low && !has_high) return {};
-  // The bounds have the element type of the input. Where the file does not say it, float32 is by far the likeliest; other types then
-  // fail in inference with a message.
+  // The bounds have the element type of the input. Where the file does not say it, float32 is by far the likeliest;
+  // other types then fail in inference with a message.
   DType dtype = DType::float32;
-  if (const Type& type = graph.value(graph.node(id).inputs[0]).type; type.is_tensor() && type.dtype != DType::undefined) dtype = type.dtype;
-  if (const Type& type = graph.node(id).outputs.empty() || !graph.node(id).outputs[0].valid() ? Type() : graph.value(graph.node(id).outputs[0]).type;
+  if (const Type& type = graph.value(graph.node(id).inputs[0]).type; type.is_tensor() && type.dtype != DType::undefined)
+    dtype = type.dtype;
+  if (const Type& type = graph.node(id).outputs.empty() || !graph.node(id).outputs[0].valid()
+                             ? Type()
+                             : graph.value(graph.node(id).outputs[0]).type;
       type.is_tensor() && type.dtype != DType::undefined) {
     dtype = type.dtype;
   }
-  if (!is_plain_float(dtype)) return fail_input("is applied to {}, expected a floating type before opset 12", dtype_name(dtype));
+  if (!is_plain_float(dtype))
+    return fail_input("is applied to {}, expected a floating type before opset 12", dtype_name(dtype));
   const std::string name = graph.node(id).name;
   const auto bound = [&](float value, std::string_view suffix) {
     return graph.add_constant(name + std::string(suffix), from_floats(dtype, {}, std::span<const float>(&value, 1)));
@@ -194,9 +256,8 @@ Result<std::optional<std::function<double(double)>>> activation_function(const N
 Result<std::optional<std::function<float(float)>>> activation_function_float(const Node& node) {
   BEVEL_TRY(const Bound bound, bind(node));
   if (bound.activation == nullptr) return std::nullopt;
-  return [function = bound.activation->in_float, a = static_cast<float>(bound.a), b = static_cast<float>(bound.b)](float x) {
-    return function(x, a, b);
-  };
+  return [function = bound.activation->in_float, a = static_cast<float>(bound.a),
+          b = static_cast<float>(bound.b)](float x) { return function(x, a, b); };
 }
 
 std::optional<Interval> clip_bounds(const FactsContext& ctx) {
@@ -249,8 +310,12 @@ Outputs evaluate_activation(const EvalContext& ctx) {
   return std::vector<Datum>{std::move(y)};
 }
 
-#define BEVEL_ACTIVATION(symbol, op) \
-  extern const OpRecord symbol = {.name = op, .infer = infer_activation, .facts = facts_activation, .evaluate = evaluate_activation, .lower = lower_unary};
+#define BEVEL_ACTIVATION(symbol, op)                               \
+  extern const OpRecord symbol = {.name = op,                      \
+                                  .infer = infer_activation,       \
+                                  .facts = facts_activation,       \
+                                  .evaluate = evaluate_activation, \
+                                  .lower = lower_unary};
 BEVEL_ACTIVATION(relu_record, "Relu")
 BEVEL_ACTIVATION(leaky_relu_record, "LeakyRelu")
 BEVEL_ACTIVATION(sigmoid_record, "Sigmoid")
@@ -269,9 +334,19 @@ BEVEL_ACTIVATION(shrink_record, "Shrink")
 BEVEL_ACTIVATION(erf_record, "Erf")
 #undef BEVEL_ACTIVATION
 
-extern const OpRecord clip_record = {.name = "Clip", .max_inputs = 3, .infer = infer_clip, .facts = facts_clip, .evaluate = evaluate_clip, .upgrade = upgrade_clip,
-                          .lower = lower_unary};
-extern const OpRecord prelu_record = {.name = "PRelu", .min_inputs = 2, .max_inputs = 2, .infer = infer_prelu, .facts = facts_prelu, .evaluate = evaluate_prelu,
-                          .lower = lower_binary};
+extern const OpRecord clip_record = {.name = "Clip",
+                                     .max_inputs = 3,
+                                     .infer = infer_clip,
+                                     .facts = facts_clip,
+                                     .evaluate = evaluate_clip,
+                                     .upgrade = upgrade_clip,
+                                     .lower = lower_unary};
+extern const OpRecord prelu_record = {.name = "PRelu",
+                                      .min_inputs = 2,
+                                      .max_inputs = 2,
+                                      .infer = infer_prelu,
+                                      .facts = facts_prelu,
+                                      .evaluate = evaluate_prelu,
+                                      .lower = lower_binary};
 
 }  // namespace bevel::ops

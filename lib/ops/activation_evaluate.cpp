@@ -38,8 +38,8 @@ Outputs evaluate_prelu(const EvalContext& ctx) {
   const Tensor& slope = ctx.tensor(1);
   const auto shape = broadcast_dims(x.dims(), slope.dims());
   if (slope.dtype() != x.dtype() || !shape || *shape != x.dims()) {
-    return fail_operand(1, "slope", "is {} {}, expected {} that broadcasts to {}", dtype_name(slope.dtype()), to_string(slope.dims()),
-                        dtype_name(x.dtype()), to_string(x.dims()));
+    return fail_operand(1, "slope", "is {} {}, expected {} that broadcasts to {}", dtype_name(slope.dtype()),
+                        to_string(slope.dims()), dtype_name(x.dtype()), to_string(x.dims()));
   }
   BEVEL_TRY_STATUS(ctx.reserve(x.dtype(), x.dims()));
   Tensor y = Tensor::zeros(x.dtype(), x.dims());

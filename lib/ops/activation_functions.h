@@ -51,7 +51,8 @@ T gelu(T x) {
 }
 template <typename T>
 T gelu_tanh(T x) {
-  return T{0.5} * x * (T{1} + tanh(static_cast<T>(0.79788456080286535588) * (x + static_cast<T>(0.044715) * x * x * x)));
+  return T{0.5} * x *
+         (T{1} + tanh(static_cast<T>(0.79788456080286535588) * (x + static_cast<T>(0.044715) * x * x * x)));
 }
 
 }  // namespace bevel::ops::activation

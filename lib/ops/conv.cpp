@@ -1,8 +1,8 @@
 // Conv (ONNX opsets 1, 11, 22): 1-D, 2-D, 3-D and more, groups, dilations, every auto_pad.
 #include "lib/ops/conv.h"
 
-#include "lib/ops/nn_families.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 
@@ -30,7 +30,8 @@ Dims ConvShape::out_dims() const {
 Result<ConvShape> conv_shape(const Node& node, std::span<const std::int64_t> x, std::span<const std::int64_t> w) {
   if (x.size() < 3) return fail_input("X has shape {}, expected rank 3 or more (N, C, spatial)", to_string(x));
   if (w.size() != x.size()) {
-    return fail_input("W has shape {}, expected rank {} as X, which has shape {}", to_string(w), x.size(), to_string(x));
+    return fail_input("W has shape {}, expected rank {} as X, which has shape {}", to_string(w), x.size(),
+                      to_string(x));
   }
   ConvShape shape;
   BEVEL_TRY(shape.groups, attr_int(node, "group", 1));
@@ -51,8 +52,10 @@ Result<ConvShape> conv_shape(const Node& node, std::span<const std::int64_t> x, 
     shape.axes.push_back(axis);
   }
   // Planes are addressed even where there is no channel or no image.
-  if (!element_count(x.subspan(2)) || !element_count(w.subspan(2))) return fail_input("the spatial extents are too large");
-  if (!element_count(shape.out_dims())) return fail_input("the result's shape {} is too large", to_string(shape.out_dims()));
+  if (!element_count(x.subspan(2)) || !element_count(w.subspan(2)))
+    return fail_input("the spatial extents are too large");
+  if (!element_count(shape.out_dims()))
+    return fail_input("the result's shape {} is too large", to_string(shape.out_dims()));
   return shape;
 }
 
@@ -162,8 +165,13 @@ Facts facts(const FactsContext& ctx) {
 
 }  // namespace
 
-extern const OpRecord conv_record = {
-    .domain = "", .name = "Conv", .min_inputs = 2, .max_inputs = 3, .infer = infer, .facts = facts, .evaluate = evaluate_conv,
-                          .lower = lower_conv};
+extern const OpRecord conv_record = {.domain = "",
+                                     .name = "Conv",
+                                     .min_inputs = 2,
+                                     .max_inputs = 3,
+                                     .infer = infer,
+                                     .facts = facts,
+                                     .evaluate = evaluate_conv,
+                                     .lower = lower_conv};
 
 }  // namespace bevel::ops

@@ -1,6 +1,6 @@
-// Depthwise convolution in float32: every output element is one chain of fused multiply-adds over the kernel in row-major
-// order, starting from the bias, whatever the vector width. The input plane is copied once into a frame of zeros, so that every
-// output, edges included, is computed alike, eight columns at a time.
+// Depthwise convolution in float32: every output element is one chain of fused multiply-adds over the kernel in
+// row-major order, starting from the bias, whatever the vector width. The input plane is copied once into a frame of
+// zeros, so that every output, edges included, is computed alike, eight columns at a time.
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -34,7 +34,8 @@ __m256 load_columns(const float* in) {
 }
 
 template <int Stride, int Registers>
-std::int64_t run_columns(const std::vector<Tap>& taps, const float* in, std::int64_t column, std::int64_t end, float start, float* out) {
+std::int64_t run_columns(const std::vector<Tap>& taps, const float* in, std::int64_t column, std::int64_t end,
+                         float start, float* out) {
   for (; column + kLanes * Registers <= end; column += kLanes * Registers) {
     __m256 sum[Registers];
     for (int r = 0; r < Registers; ++r) sum[r] = _mm256_set1_ps(start);
@@ -67,7 +68,8 @@ void run_row(const std::vector<Tap>& taps, const float* in, std::int64_t columns
 }
 #endif
 
-// One input plane in a frame of zeros: along the last axis wide enough for `columns` output columns (a multiple of kLanes).
+// One input plane in a frame of zeros: along the last axis wide enough for `columns` output columns (a multiple of
+// kLanes).
 struct Frame {
   std::int64_t columns = 0;
   Dims dims, strides;
@@ -148,7 +150,8 @@ void convolve_depthwise(const ConvShape& shape, const float* x, const float* w, 
     for (std::int64_t channel = 0; channel < shape.channels; ++channel) {
       fill_frame(shape, x + (n * shape.channels + channel) * in_size, *frame);
       for (std::int64_t m = channel * shape.group_out(); m < (channel + 1) * shape.group_out(); ++m) {
-        for (std::size_t k = 0; k < taps.size(); ++k) taps[k].weight = w[m * kernel_size + static_cast<std::int64_t>(k)];
+        for (std::size_t k = 0; k < taps.size(); ++k)
+          taps[k].weight = w[m * kernel_size + static_cast<std::int64_t>(k)];
         float* out = y + (n * shape.out_channels + m) * out_size;
         const float start = out[0];  // the bias, everywhere
         for (const std::int64_t origin : origins) {

@@ -19,7 +19,8 @@ class ImageColumns final : public ColumnSource {
       end_.push_back(last.last_inside(k));
     }
     plain_ = kernel_size_ == 1;
-    for (const WindowAxis& axis : shape.axes) plain_ = plain_ && axis.stride == 1 && axis.in == axis.out && axis.pad_begin == 0;
+    for (const WindowAxis& axis : shape.axes)
+      plain_ = plain_ && axis.stride == 1 && axis.in == axis.out && axis.pad_begin == 0;
   }
 
   void fill(std::int64_t k0, std::int64_t kc, std::int64_t n0, std::int64_t nc, float* block,
@@ -114,7 +115,8 @@ void start_with_bias(const ConvShape& shape, const std::vector<T>& bias, T* y) {
   const std::int64_t size = shape.out_size();
   for (std::int64_t n = 0; n < shape.batch; ++n) {
     for (std::int64_t m = 0; m < shape.out_channels; ++m) {
-      std::fill_n(y + (n * shape.out_channels + m) * size, size, bias.empty() ? T{0} : bias[static_cast<std::size_t>(m)]);
+      std::fill_n(y + (n * shape.out_channels + m) * size, size,
+                  bias.empty() ? T{0} : bias[static_cast<std::size_t>(m)]);
     }
   }
 }
@@ -130,7 +132,8 @@ void convolve_float(const ConvShape& shape, const float* x, const float* w, floa
     const PackedRows weights(shape.group_out(), depth, {w + g * shape.group_out() * depth, depth, 1});
     for (std::int64_t n = 0; n < shape.batch; ++n) {
       const ImageColumns columns(shape, x + (n * shape.channels + g * shape.group_in()) * shape.in_size());
-      multiply_add(weights, out_size, columns, y + (n * shape.out_channels + g * shape.group_out()) * out_size, out_size);
+      multiply_add(weights, out_size, columns, y + (n * shape.out_channels + g * shape.group_out()) * out_size,
+                   out_size);
     }
   }
 }
@@ -141,7 +144,8 @@ Outputs evaluate_conv(const EvalContext& ctx) {
   BEVEL_TRY(const ConvShape shape, conv_shape(ctx.node(), x.dims(), w.dims()));
   const DType dtype = x.dtype();
   if (!is_plain_float(dtype)) return fail_dtype(dtype, "X");
-  if (w.dtype() != dtype) return fail_operand(1, "W", "element type is {}, expected {} as X", dtype_name(w.dtype()), dtype_name(dtype));
+  if (w.dtype() != dtype)
+    return fail_operand(1, "W", "element type is {}, expected {} as X", dtype_name(w.dtype()), dtype_name(dtype));
   const Tensor* bias = ctx.has_input(2) ? &ctx.tensor(2) : nullptr;
   if (bias != nullptr && (bias->dtype() != dtype || bias->dims() != Dims{shape.out_channels})) {
     return fail_operand(2, "B", "is {} {}, expected {} [{}]", dtype_name(bias->dtype()), to_string(bias->dims()),
@@ -151,7 +155,8 @@ Outputs evaluate_conv(const EvalContext& ctx) {
   BEVEL_TRY_STATUS(ctx.reserve(dtype, dims));
   if (dtype == DType::float64) {
     Tensor y = Tensor::zeros(dtype, dims);
-    start_with_bias(shape, bias != nullptr ? to_doubles(*bias) : std::vector<double>(), y.mutable_values<double>().data());
+    start_with_bias(shape, bias != nullptr ? to_doubles(*bias) : std::vector<double>(),
+                    y.mutable_values<double>().data());
     convolve_direct(shape, x.values<double>().data(), w.values<double>().data(), y.mutable_values<double>().data());
     return std::vector<Datum>{std::move(y)};
   }

@@ -1,7 +1,7 @@
 // ConvInteger (opset 10) and QLinearConv (opset 10): convolutions on stored integers.
 #include "lib/ops/conv.h"
-#include "lib/ops/nn_families.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 namespace {
@@ -56,6 +56,6 @@ extern const OpRecord qlinear_conv_record = {.domain = "",
                                              .infer = infer_qlinear_conv,
                                              .facts = facts_qlinear_conv,
                                              .evaluate = evaluate_qlinear_conv,
-                          .lower = lower_qlinear_conv};
+                                             .lower = lower_qlinear_conv};
 
 }  // namespace bevel::ops

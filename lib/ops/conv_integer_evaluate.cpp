@@ -20,7 +20,8 @@ Result<std::vector<std::int64_t>> accumulate(const EvalContext& ctx, const ConvS
   BEVEL_TRY_STATUS(ctx.reserve(DType::int64, shape.out_dims()));
   const std::vector<std::int32_t> image = centred(x, x_zero[0]);
   std::vector<std::int32_t> weights = centred(w, w_zero[0]);
-  const std::size_t per_channel = shape.out_channels == 0 ? 0 : weights.size() / static_cast<std::size_t>(shape.out_channels);
+  const std::size_t per_channel =
+      shape.out_channels == 0 ? 0 : weights.size() / static_cast<std::size_t>(shape.out_channels);
   for (std::size_t m = 1; m < w_zero.size(); ++m) {
     for (std::size_t k = m * per_channel; k < (m + 1) * per_channel; ++k) weights[k] += w_zero[0] - w_zero[m];
   }
@@ -54,7 +55,8 @@ Outputs evaluate_qlinear_conv(const EvalContext& ctx) {
   if (ctx.has_input(8)) {
     const Tensor& b = ctx.tensor(8);
     if (b.dtype() != DType::int32 || b.dims() != Dims{shape.out_channels}) {
-      return fail_operand(8, "B", "is {} {}, expected int32 [{}]", dtype_name(b.dtype()), to_string(b.dims()), shape.out_channels);
+      return fail_operand(8, "B", "is {} {}, expected int32 [{}]", dtype_name(b.dtype()), to_string(b.dims()),
+                          shape.out_channels);
     }
     bias = b.as_int64s();
   }
@@ -66,9 +68,11 @@ Outputs evaluate_qlinear_conv(const EvalContext& ctx) {
   std::size_t i = 0;
   for (std::int64_t n = 0; n < shape.batch; ++n) {
     for (std::int64_t m = 0; m < shape.out_channels; ++m) {
-      const float multiplier = (x_scale[0] * w_scale[w_scale.size() == 1 ? 0 : static_cast<std::size_t>(m)]) / y_scale[0];
+      const float multiplier =
+          (x_scale[0] * w_scale[w_scale.size() == 1 ? 0 : static_cast<std::size_t>(m)]) / y_scale[0];
       for (std::int64_t o = 0; o < size; ++o, ++i) {
-        out[i] = static_cast<std::uint8_t>(requantize(acc[i] + bias[static_cast<std::size_t>(m)], multiplier, y_zero[0], range));
+        out[i] = static_cast<std::uint8_t>(
+            requantize(acc[i] + bias[static_cast<std::size_t>(m)], multiplier, y_zero[0], range));
       }
     }
   }

@@ -41,7 +41,8 @@ Result<std::vector<WindowAxis>> conv_transpose_axes(const Node& node, std::span<
     }
     if (!output_shape.empty()) {
       axis.out = output_shape[i];
-      if (axis.out < 0 || axis.out > kMaxSpatialExtent) return fail_input("attribute 'output_shape' contains {}", axis.out);
+      if (axis.out < 0 || axis.out > kMaxSpatialExtent)
+        return fail_input("attribute 'output_shape' contains {}", axis.out);
     }
     if (axis.in > kMaxSpatialExtent / axis.stride) return fail_input("spatial extent {} is too large", axis.in);
     if (axis.in < 0 || axis.kernel < 0) continue;
@@ -73,8 +74,8 @@ Result<ConvTransposeShape> conv_transpose_shape(const Node& node, std::span<cons
   shape.batch = x[0];
   shape.channels = x[1];
   if (shape.groups < 1 || shape.channels % shape.groups != 0 || w[0] != shape.channels) {
-    return fail_input("X has shape {} and W {}: W's axis 0 must be X's {} channels, divisible into {} groups", to_string(x),
-                      to_string(w), shape.channels, shape.groups);
+    return fail_input("X has shape {} and W {}: W's axis 0 must be X's {} channels, divisible into {} groups",
+                      to_string(x), to_string(w), shape.channels, shape.groups);
   }
   const auto out_channels = checked_mul(w[1], shape.groups);
   if (!out_channels) return fail_input("attribute 'group' is {}, too large", shape.groups);
@@ -147,7 +148,8 @@ Facts facts(const FactsContext& ctx) {
   IterationSpace& space = facts.space;
   enum : int { kBatch, kGroup, kOut, kIn, kSpatial };
   const std::int64_t channels = extent(x, 1);
-  space.loops = {{extent(x, 0), false}, {groups, false}, {extent(w, 1), false}, {channels < 0 ? -1 : channels / groups, true}};
+  space.loops = {
+      {extent(x, 0), false}, {groups, false}, {extent(w, 1), false}, {channels < 0 ? -1 : channels / groups, true}};
   const AxisMap in_channel = groups == 1 ? AxisMap::follow(kIn) : AxisMap::factors({kGroup, kIn});
   const AxisMap out_channel = groups == 1 ? AxisMap::follow(kOut) : AxisMap::factors({kGroup, kOut});
   OperandMap x_map{{AxisMap::follow(kBatch), in_channel}};

@@ -8,8 +8,8 @@
 
 namespace bevel::ops {
 
-// Input i reaches outputs i * stride - pad_begin + k * dilation. x [batch, channels, in...], w [channels, out_channels /
-// groups, kernel...]; WindowAxis::out is the output's extent.
+// Input i reaches outputs i * stride - pad_begin + k * dilation. x [batch, channels, in...], w [channels, out_channels
+// / groups, kernel...]; WindowAxis::out is the output's extent.
 struct ConvTransposeShape {
   std::int64_t batch = 0, channels = 0, out_channels = 0, groups = 1;
   std::vector<WindowAxis> axes;

@@ -61,7 +61,8 @@ Status transpose_convolve(const EvalContext& ctx, const ConvTransposeShape& shap
       if constexpr (std::is_same_v<T, float>) {
         multiply_add(kernel_size, in_size, group_in, {weights, 1, pitch}, {image, in_size, 1}, columns.data(), in_size);
       } else {
-        multiply_add_plain(kernel_size, in_size, group_in, weights, 1, pitch, image, in_size, 1, columns.data(), in_size);
+        multiply_add_plain(kernel_size, in_size, group_in, weights, 1, pitch, image, in_size, 1, columns.data(),
+                           in_size);
       }
       scatter(shape.axes, columns.data(), y + (n * shape.out_channels + m) * out_size);
     }
@@ -93,7 +94,8 @@ Outputs evaluate_conv_transpose(const EvalContext& ctx) {
   BEVEL_TRY(const ConvTransposeShape shape, conv_transpose_shape(ctx.node(), x.dims(), w.dims()));
   const DType dtype = x.dtype();
   if (!is_plain_float(dtype)) return fail_dtype(dtype, "X");
-  if (w.dtype() != dtype) return fail_operand(1, "W", "element type is {}, expected {} as X", dtype_name(w.dtype()), dtype_name(dtype));
+  if (w.dtype() != dtype)
+    return fail_operand(1, "W", "element type is {}, expected {} as X", dtype_name(w.dtype()), dtype_name(dtype));
   const Tensor* bias = ctx.has_input(2) ? &ctx.tensor(2) : nullptr;
   if (bias != nullptr && (bias->dtype() != dtype || bias->dims() != Dims{shape.out_channels})) {
     return fail_operand(2, "B", "is {} {}, expected {} [{}]", dtype_name(bias->dtype()), to_string(bias->dims()),

@@ -1,7 +1,7 @@
 // Dropout (ONNX opsets 7, 10, 12, 13, 22) at inference: the identity; the mask keeps everything.
 #include "lib/ops/family.h"
-#include "lib/ops/nn_families.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 namespace {
@@ -56,10 +56,12 @@ Outputs evaluate_dropout(const EvalContext& ctx) {
   if (ctx.has_input(2)) {
     const Tensor& training = ctx.tensor(2);
     if (training.dtype() != DType::boolean || training.size() != 1) {
-      return fail_operand(2, "training_mode", "is {} {}, expected one bool", dtype_name(training.dtype()), to_string(training.dims()));
+      return fail_operand(2, "training_mode", "is {} {}, expected one bool", dtype_name(training.dtype()),
+                          to_string(training.dims()));
     }
     const bool nothing_dropped = ctx.has_input(1) && ctx.tensor(1).size() == 1 && ctx.tensor(1).as_double(0) == 0;
-    if (training.as_int64(0) != 0 && !nothing_dropped) return fail_input("training mode is random and not supported, only inference");
+    if (training.as_int64(0) != 0 && !nothing_dropped)
+      return fail_input("training mode is random and not supported, only inference");
   }
   std::vector<Datum> outputs{x};
   if (ctx.node().outputs.size() > 1 && ctx.node().outputs[1].valid()) {
@@ -71,7 +73,13 @@ Outputs evaluate_dropout(const EvalContext& ctx) {
   return outputs;
 }
 
-extern const OpRecord dropout_record = {.name = "Dropout", .max_inputs = 3, .max_outputs = 2, .infer = infer, .facts = facts, .evaluate = evaluate_dropout, .upgrade = upgrade,
-                          .lower = lower_view};
+extern const OpRecord dropout_record = {.name = "Dropout",
+                                        .max_inputs = 3,
+                                        .max_outputs = 2,
+                                        .infer = infer,
+                                        .facts = facts,
+                                        .evaluate = evaluate_dropout,
+                                        .upgrade = upgrade,
+                                        .lower = lower_view};
 
 }  // namespace bevel::ops

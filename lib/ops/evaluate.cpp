@@ -45,9 +45,9 @@ Status check_operands(const OpRecord& record, const Node& node) {
   const auto least = static_cast<std::size_t>(record.min_inputs);
   if (inputs < least || (record.max_inputs >= 0 && inputs > static_cast<std::size_t>(record.max_inputs))) {
     return fail_input("has {} inputs, expected {}{}", inputs, record.min_inputs,
-                      record.max_inputs < 0                     ? " or more"
+                      record.max_inputs < 0                    ? " or more"
                       : record.max_inputs == record.min_inputs ? ""
-                                                                : fmt::format(" to {}", record.max_inputs));
+                                                               : fmt::format(" to {}", record.max_inputs));
   }
   for (std::size_t i = 0; i < least; ++i) {
     if (!node.inputs[i].valid()) return fail_input("required input {} is absent", i);
@@ -56,9 +56,9 @@ Status check_operands(const OpRecord& record, const Node& node) {
   if (outputs < static_cast<std::size_t>(record.min_outputs) ||
       (record.max_outputs >= 0 && outputs > static_cast<std::size_t>(record.max_outputs))) {
     return fail_input("has {} outputs, expected {}{}", outputs, record.min_outputs,
-                      record.max_outputs < 0                      ? " or more"
+                      record.max_outputs < 0                     ? " or more"
                       : record.max_outputs == record.min_outputs ? ""
-                                                                  : fmt::format(" to {}", record.max_outputs));
+                                                                 : fmt::format(" to {}", record.max_outputs));
   }
   return {};
 }

@@ -8,8 +8,7 @@ namespace bevel::ops {
 namespace {
 
 bool indexes_directly(const AxisMap& map) {
-  return map.kind == AxisMap::Kind::follow || map.kind == AxisMap::Kind::factors ||
-         map.kind == AxisMap::Kind::segment;
+  return map.kind == AxisMap::Kind::follow || map.kind == AxisMap::Kind::factors || map.kind == AxisMap::Kind::segment;
 }
 
 // Loops that index the output without a window: one loop index, one output element along that axis.
@@ -77,7 +76,8 @@ std::optional<int> output_channel_axis(const IterationSpace& space) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& candidates = outputs[i].loops;
     // The innermost loop decides: ConvTranspose's weights have no group factor on their channel axis, its output has.
-    if (indexes_directly(outputs[i]) && std::find(candidates.begin(), candidates.end(), loops.back()) != candidates.end()) {
+    if (indexes_directly(outputs[i]) &&
+        std::find(candidates.begin(), candidates.end(), loops.back()) != candidates.end()) {
       return static_cast<int>(i);
     }
   }

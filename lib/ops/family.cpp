@@ -223,8 +223,7 @@ Status infer_same_type(InferContext& ctx) {
   return {};
 }
 
-Status expect_rank(const InferContext& ctx, std::size_t i, std::string_view role, std::size_t least,
-                   std::size_t most) {
+Status expect_rank(const InferContext& ctx, std::size_t i, std::string_view role, std::size_t least, std::size_t most) {
   const Shape& shape = input_shape(ctx, i);
   if (!shape.has_rank || (shape.rank() >= least && shape.rank() <= most)) return {};
   if (most >= 64) return fail_operand(i, role, "rank is {}, expected at least {}", shape.rank(), least);
@@ -321,7 +320,8 @@ Tensor from_doubles(DType dtype, Dims dims, std::span<const double> values) {
 std::optional<IntegerRange> integer_range(DType dtype) {
   if (!is_integer(dtype) || dtype_bits(dtype) > 32) return std::nullopt;
   const int bits = dtype_bits(dtype);
-  if (is_signed_integer(dtype)) return IntegerRange{-(std::int64_t{1} << (bits - 1)), (std::int64_t{1} << (bits - 1)) - 1};
+  if (is_signed_integer(dtype))
+    return IntegerRange{-(std::int64_t{1} << (bits - 1)), (std::int64_t{1} << (bits - 1)) - 1};
   return IntegerRange{0, (std::int64_t{1} << bits) - 1};
 }
 

@@ -1,8 +1,8 @@
 // Gemm (ONNX opsets 7, 9, 11, 13): y = alpha * A' * B' + beta * C.
 #include "lib/ops/family.h"
+#include "lib/ops/lower_functions.h"
 #include "lib/ops/matrix_product.h"
 #include "lib/ops/nn_families.h"
-#include "lib/ops/lower_functions.h"
 
 namespace bevel::ops {
 namespace {
@@ -36,7 +36,8 @@ Status infer(InferContext& ctx) {
   const std::int64_t a_depth = extent(a, attributes.transpose_a ? 0 : 1);
   const std::int64_t b_depth = extent(b, attributes.transpose_b ? 1 : 0);
   if (a_depth >= 0 && b_depth >= 0 && a_depth != b_depth) {
-    return fail_operand(1, "B", "has {} rows (after transB), expected {} as A has columns (after transA)", b_depth, a_depth);
+    return fail_operand(1, "B", "has {} rows (after transB), expected {} as A has columns (after transA)", b_depth,
+                        a_depth);
   }
   ctx.set_output(0, Type::tensor(input_dtype(ctx, 0), Shape(std::move(dims))));
   return {};
@@ -65,12 +66,15 @@ Facts facts(const FactsContext& ctx) {
     OperandMap map;
     for (std::size_t i = 0; c.has_rank && i < c.rank(); ++i) {
       const int loop = static_cast<int>(i + 2 - c.rank());
-      map.axes.push_back(extent(c, i) == 1 && facts.space.loops[static_cast<std::size_t>(loop)].extent != 1 ? AxisMap::broadcast() : AxisMap::follow(loop));
+      map.axes.push_back(extent(c, i) == 1 && facts.space.loops[static_cast<std::size_t>(loop)].extent != 1
+                             ? AxisMap::broadcast()
+                             : AxisMap::follow(loop));
     }
     facts.space.inputs.resize(ctx.node().inputs.size());
     facts.space.inputs[2] = std::move(map);
     // A bias is one number per column, which is what a C of another shape is not.
-    const bool per_column = c.has_rank && c.rank() >= 1 && extent(c, c.rank() - 1) == facts.space.loops[kColumn].extent &&
+    const bool per_column = c.has_rank && c.rank() >= 1 &&
+                            extent(c, c.rank() - 1) == facts.space.loops[kColumn].extent &&
                             (c.rank() == 1 || extent(c, 0) == 1);
     simple = simple && per_column && attributes->beta == 1.0f;
     if (simple) facts.value.bias_operand = 2;
@@ -86,22 +90,24 @@ using ScaleOf = std::conditional_t<std::is_floating_point_v<T>, T, std::int64_t>
 
 // T: the type to compute in; integers as unsigned ones, which wrap.
 template <typename T>
-Result<Tensor> compute(const EvalContext& ctx, DType dtype, const GemmAttributes& g, const Dims& out, std::int64_t depth,
-                       const T* a, const T* b, const T* c) {
+Result<Tensor> compute(const EvalContext& ctx, DType dtype, const GemmAttributes& g, const Dims& out,
+                       std::int64_t depth, const T* a, const T* b, const T* c) {
   Tensor y = Tensor::zeros(dtype, out);
   const std::int64_t rows = out[0], columns = out[1];
   T* values = y.template mutable_values<T>().data();
   const std::int64_t a_row = g.transpose_a ? 1 : depth, a_column = g.transpose_a ? rows : 1;
   const std::int64_t b_row = g.transpose_b ? 1 : columns, b_column = g.transpose_b ? depth : 1;
   // A factor that is no integer has no meaning for integers; evaluate_gemm has refused it.
-  const T alpha = static_cast<T>(static_cast<ScaleOf<T>>(g.alpha)), beta = static_cast<T>(static_cast<ScaleOf<T>>(g.beta));
+  const T alpha = static_cast<T>(static_cast<ScaleOf<T>>(g.alpha)),
+          beta = static_cast<T>(static_cast<ScaleOf<T>>(g.beta));
   Dims c_strides = {0, 0};
   if (c != nullptr) c_strides = broadcast_strides(ctx.tensor(2).dims(), out);
   const auto c_at = [&](std::int64_t i, std::int64_t j) { return c[i * c_strides[0] + j * c_strides[1]]; };
   const bool plain = g.alpha == 1.0f;  // then C starts the sums, as a convolution's bias does
   if (c != nullptr && plain) {
     for (std::int64_t i = 0; i < rows; ++i) {
-      for (std::int64_t j = 0; j < columns; ++j) values[i * columns + j] = g.beta == 1.0f ? c_at(i, j) : beta * c_at(i, j);
+      for (std::int64_t j = 0; j < columns; ++j)
+        values[i * columns + j] = g.beta == 1.0f ? c_at(i, j) : beta * c_at(i, j);
     }
   }
   if constexpr (std::is_same_v<T, float>) {
@@ -134,12 +140,13 @@ Outputs evaluate_gemm(const EvalContext& ctx) {
   const std::int64_t rows = a.dim(g.transpose_a ? 1 : 0), depth = a.dim(g.transpose_a ? 0 : 1);
   const std::int64_t columns = b.dim(g.transpose_b ? 0 : 1);
   if (b.dim(g.transpose_b ? 1 : 0) != depth) {
-    return fail_input("A has shape {} and B {}, which do not multiply with transA {} and transB {}", to_string(a.dims()),
-                      to_string(b.dims()), g.transpose_a ? 1 : 0, g.transpose_b ? 1 : 0);
+    return fail_input("A has shape {} and B {}, which do not multiply with transA {} and transB {}",
+                      to_string(a.dims()), to_string(b.dims()), g.transpose_a ? 1 : 0, g.transpose_b ? 1 : 0);
   }
   const Dims out = {rows, columns};
   const DType dtype = a.dtype();
-  if (b.dtype() != dtype || (c != nullptr && c->dtype() != dtype)) return fail_input("A, B and C have different element types");
+  if (b.dtype() != dtype || (c != nullptr && c->dtype() != dtype))
+    return fail_input("A, B and C have different element types");
   if (c != nullptr) {
     const auto shape = broadcast_dims(c->dims(), out);
     if (!shape || *shape != out) {
@@ -150,7 +157,8 @@ Outputs evaluate_gemm(const EvalContext& ctx) {
     constexpr float kLimit = 1 << 24;
     for (const float factor : {g.alpha, g.beta}) {
       if (!(factor > -kLimit && factor < kLimit) || factor != static_cast<float>(static_cast<std::int32_t>(factor))) {
-        return fail_input("attributes 'alpha' and 'beta' are {} and {}, expected integers for {} operands", g.alpha, g.beta, dtype_name(dtype));
+        return fail_input("attributes 'alpha' and 'beta' are {} and {}, expected integers for {} operands", g.alpha,
+                          g.beta, dtype_name(dtype));
       }
     }
   }
@@ -162,23 +170,35 @@ Outputs evaluate_gemm(const EvalContext& ctx) {
     return std::vector<Datum>{std::move(y)};
   };
   switch (dtype) {
-    case DType::float32: return run(TypeTag<float>{});
-    case DType::float64: return run(TypeTag<double>{});
+    case DType::float32:
+      return run(TypeTag<float>{});
+    case DType::float64:
+      return run(TypeTag<double>{});
     case DType::int32:
-    case DType::uint32: return run(TypeTag<std::uint32_t>{});
+    case DType::uint32:
+      return run(TypeTag<std::uint32_t>{});
     case DType::int64:
-    case DType::uint64: return run(TypeTag<std::uint64_t>{});
-    default: break;
+    case DType::uint64:
+      return run(TypeTag<std::uint64_t>{});
+    default:
+      break;
   }
   if (dtype != DType::float16 && dtype != DType::bfloat16) return fail_dtype(dtype, "A");
   BEVEL_TRY_STATUS(ctx.reserve(DType::float32, out));
   const std::vector<float> a_values = a.as_floats(), b_values = b.as_floats();
   const std::vector<float> c_values = c != nullptr ? c->as_floats() : std::vector<float>();
-  BEVEL_TRY(const Tensor y, compute<float>(ctx, DType::float32, g, out, depth, a_values.data(), b_values.data(), c != nullptr ? c_values.data() : nullptr));
+  BEVEL_TRY(const Tensor y, compute<float>(ctx, DType::float32, g, out, depth, a_values.data(), b_values.data(),
+                                           c != nullptr ? c_values.data() : nullptr));
   return std::vector<Datum>{from_floats(dtype, out, y.values<float>())};
 }
 
-extern const OpRecord gemm_record = {.domain = "", .name = "Gemm", .min_inputs = 2, .max_inputs = 3, .infer = infer, .facts = facts, .evaluate = evaluate_gemm,
-                          .lower = lower_gemm};
+extern const OpRecord gemm_record = {.domain = "",
+                                     .name = "Gemm",
+                                     .min_inputs = 2,
+                                     .max_inputs = 3,
+                                     .infer = infer,
+                                     .facts = facts,
+                                     .evaluate = evaluate_gemm,
+                                     .lower = lower_gemm};
 
 }  // namespace bevel::ops

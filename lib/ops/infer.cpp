@@ -1,6 +1,6 @@
-// Type inference over a whole model: walks nodes in execution order, asks each family, and carries what is known of integer
-// values (shape arithmetic) along, in subgraphs too. Small constant expressions are evaluated on the way, so that Reshape
-// and its kin see the shape that a chain of Shape, Gather, Concat computes.
+// Type inference over a whole model: walks nodes in execution order, asks each family, and carries what is known of
+// integer values (shape arithmetic) along, in subgraphs too. Small constant expressions are evaluated on the way, so
+// that Reshape and its kin see the shape that a chain of Shape, Gather, Concat computes.
 #include <algorithm>
 #include <map>
 
@@ -314,91 +314,7 @@ Result<std::vector<Type>> GraphInference::infer_subgraph(const Node& node, const
   return types;
 }
 
-class GraphFacts final : public FactsContext {
- public:
-  GraphFacts(const Graph& graph, const Node& node, std::int64_t opset) : graph_(graph), node_(node), opset_(opset) {}
-  const Node& node() const override { return node_; }
-  std::int64_t opset() const override { return opset_; }
-  bool has_input(std::size_t i) const override { return i < node_.inputs.size() && node_.inputs[i].valid(); }
-  const Type& input_type(std::size_t i) const override { return has_input(i) ? graph_.value(node_.inputs[i]).type : unknown(); }
-  const Tensor* input_constant(std::size_t i) const override {
-    if (!has_input(i)) return nullptr;
-    if (const Tensor* tensor = graph_.constant(node_.inputs[i])) return tensor;
-    const NodeId producer = graph_.value(node_.inputs[i]).producer;
-    if (!producer.valid() || graph_.node(producer).op_type != "Constant") return nullptr;
-    return attr_tensor(graph_.node(producer), "value");
-  }
-  const Type& output_type(std::size_t i) const override {
-    return i < node_.outputs.size() && node_.outputs[i].valid() ? graph_.value(node_.outputs[i]).type : unknown();
-  }
-
- private:
-  static const Type& unknown() {
-    static const Type type;
-    return type;
-  }
-  const Graph& graph_;
-  const Node& node_;
-  std::int64_t opset_;
-};
-
-void bind_symbol(Type& type, const std::string& symbol, std::int64_t value) {
-  for (Dim& dim : type.shape.dims) {
-    if (dim.named() && dim.symbol == symbol) {
-      dim.value = value;
-      dim.symbol.clear();
-    }
-  }
-  if (type.element) {
-    Type element = *type.element;
-    bind_symbol(element, symbol, value);
-    type.element = std::make_shared<const Type>(std::move(element));
-  }
-}
-
-bool mentions(const Type& type, const std::string& symbol) {
-  if (type.element && mentions(*type.element, symbol)) return true;
-  return std::any_of(type.shape.dims.begin(), type.shape.dims.end(),
-                     [&](const Dim& dim) { return dim.named() && dim.symbol == symbol; });
-}
-
-// Returns how many values mentioned the symbol.
-std::size_t bind_in_graph(Graph& graph, const std::string& symbol, std::int64_t value, int depth) {
-  std::size_t bound = 0;
-  for (const ValueId id : graph.value_ids()) {
-    if (!mentions(graph.value(id).type, symbol)) continue;
-    Type type = graph.value(id).type;
-    bind_symbol(type, symbol, value);
-    graph.set_type(id, std::move(type));
-    ++bound;
-  }
-  if (depth >= kMaxDepth) return bound;
-  const auto bind_inner = [&](const GraphPtr& inner) -> GraphPtr {
-    if (!inner) return inner;
-    auto copy = std::make_shared<Graph>(*inner);
-    bound += bind_in_graph(*copy, symbol, value, depth + 1);
-    return copy;
-  };
-  for (const NodeId id : graph.node_order()) {
-    if (subgraphs_of(graph.node(id)).empty()) continue;
-    for (Attribute& attribute : graph.mutable_node(id).attributes) {
-      if (auto* one = std::get_if<GraphPtr>(&attribute.value)) *one = bind_inner(*one);
-      if (auto* list = std::get_if<std::vector<GraphPtr>>(&attribute.value)) {
-        for (GraphPtr& inner : *list) inner = bind_inner(inner);
-      }
-    }
-  }
-  return bound;
-}
-
 }  // namespace
-
-Facts facts_of(const Model& model, const Graph& graph, NodeId id) {
-  const Node& node = graph.node(id);
-  const OpRecord* record = find_op(node);
-  if (record == nullptr || record->facts == nullptr || !check_operands(*record, node)) return {};
-  return record->facts(GraphFacts(graph, node, model.opset(node.domain)));
-}
 
 Status infer_types(Model& model) {
   std::vector<ComputedValue> ignored;
@@ -415,51 +331,6 @@ Status infer_types(Model& model, std::vector<ComputedValue>& computed) {
     if (constant) computed.push_back({id, *constant});
   }
   return status;
-}
-
-Status bind_shapes(Model& model, std::span<const ShapeBinding> bindings) {
-  Graph& graph = model.graph;
-  for (const ShapeBinding& binding : bindings) {
-    for (const std::int64_t extent : binding.dims) {
-      if (extent < 0) {
-        return fail(ExitCode::usage, "shape of '{}': {} is not an extent", printable(binding.name), extent);
-      }
-    }
-    const ValueId input = graph.find_value(binding.name);
-    if (!input.valid() || !graph.value(input).is_input) {
-      if (binding.dims.size() != 1) {
-        return fail(ExitCode::usage, "shape of '{}': the model has no input of this name, and a symbol takes one extent, not {}",
-                    printable(binding.name), binding.dims.size());
-      }
-      if (bind_in_graph(graph, binding.name, binding.dims[0], 0) == 0) {
-        return fail(ExitCode::usage, "shape of '{}': the model has neither an input nor a symbolic dimension of this name",
-                    printable(binding.name));
-      }
-      continue;
-    }
-    const Type declared = graph.value(input).type;
-    const Shape wanted = Shape::of(binding.dims);
-    if (declared.kind != Type::Kind::tensor && declared.kind != Type::Kind::unknown) {
-      return fail(ExitCode::usage, "shape of '{}': this input is not a tensor", printable(binding.name));
-    }
-    if (auto merged = unify_shapes(declared.shape, wanted); !merged) {
-      return fail(ExitCode::usage, "shape of '{}': the model declares {}, which {} contradicts ({})",
-                  printable(binding.name), bevel::to_string(declared), to_string(binding.dims), merged.error().message);
-    }
-    for (std::size_t i = 0; i < declared.shape.dims.size(); ++i) {
-      const Dim now = graph.value(input).type.shape.dims[i];  // an earlier axis may have bound the same symbol
-      if (now.known() && now.value != binding.dims[i]) {
-        return fail(ExitCode::usage, "shape of '{}': axis {} is both {} and {}", printable(binding.name), i, now.value,
-                    binding.dims[i]);
-      }
-      if (now.named()) bind_in_graph(graph, now.symbol, binding.dims[i], 0);
-    }
-    Type type = graph.value(input).type;
-    type.kind = Type::Kind::tensor;
-    type.shape = wanted;
-    graph.set_type(input, std::move(type));
-  }
-  return {};
 }
 
 }  // namespace bevel::ops

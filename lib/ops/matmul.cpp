@@ -1,8 +1,8 @@
 // MatMul (ONNX opsets 1, 9, 13), MatMulInteger (10), QLinearMatMul (10, 21): NumPy's matmul over any batch.
 #include "lib/ops/matmul.h"
 
-#include "lib/ops/nn_families.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 
@@ -16,7 +16,8 @@ Result<MatMulShape> matmul_shape(std::span<const std::int64_t> a, std::span<cons
   const std::int64_t b_depth = b.size() == 1 ? b[0] : b[b.size() - 2];
   shape.columns = b.size() == 1 ? 1 : b.back();
   if (shape.depth != b_depth) {
-    return fail_input("A has shape {} and B {}: {} columns of A meet {} rows of B", to_string(a), to_string(b), shape.depth, b_depth);
+    return fail_input("A has shape {} and B {}: {} columns of A meet {} rows of B", to_string(a), to_string(b),
+                      shape.depth, b_depth);
   }
   const auto a_batch = a.first(a.size() < 2 ? 0 : a.size() - 2);
   const auto b_batch = b.first(b.size() < 2 ? 0 : b.size() - 2);
@@ -33,12 +34,14 @@ Result<MatMulShape> matmul_shape(std::span<const std::int64_t> a, std::span<cons
 }
 
 Result<Shape> infer_matmul_shape(const Shape& a, const Shape& b) {
-  if ((a.has_rank && a.rank() == 0) || (b.has_rank && b.rank() == 0)) return fail_input("a scalar operand, expected rank 1 or more");
+  if ((a.has_rank && a.rank() == 0) || (b.has_rank && b.rank() == 0))
+    return fail_input("a scalar operand, expected rank 1 or more");
   if (!a.has_rank || !b.has_rank) return Shape();
   const Dim& a_depth = a.dims.back();
   const Dim& b_depth = b.rank() == 1 ? b.dims[0] : b.dims[b.rank() - 2];
   if (a_depth.known() && b_depth.known() && a_depth.value != b_depth.value) {
-    return fail_input("A is {} and B is {}: {} columns of A meet {} rows of B", bevel::to_string(Type::tensor(DType::undefined, a)),
+    return fail_input("A is {} and B is {}: {} columns of A meet {} rows of B",
+                      bevel::to_string(Type::tensor(DType::undefined, a)),
                       bevel::to_string(Type::tensor(DType::undefined, b)), a_depth.value, b_depth.value);
   }
   const auto batch_of = [](const Shape& shape) {
@@ -98,7 +101,8 @@ namespace {
 Status infer_matmul(InferContext& ctx) {
   if (input_dtype(ctx, 0) != input_dtype(ctx, 1) && input_dtype(ctx, 0) != DType::undefined &&
       input_dtype(ctx, 1) != DType::undefined) {
-    return fail_operand(1, "B", "element type is {}, expected {} as A", dtype_name(input_dtype(ctx, 1)), dtype_name(input_dtype(ctx, 0)));
+    return fail_operand(1, "B", "element type is {}, expected {} as A", dtype_name(input_dtype(ctx, 1)),
+                        dtype_name(input_dtype(ctx, 0)));
   }
   BEVEL_TRY(Shape shape, infer_matmul_shape(input_shape(ctx, 0), input_shape(ctx, 1)));
   ctx.set_output(0, Type::tensor(input_dtype(ctx, 0), std::move(shape)));
@@ -140,10 +144,28 @@ Facts facts_qlinear_matmul(const FactsContext& ctx) {
 
 }  // namespace
 
-extern const OpRecord matmul_record = {.domain = "", .name = "MatMul", .min_inputs = 2, .max_inputs = 2, .infer = infer_matmul, .facts = facts_matmul, .evaluate = evaluate_matmul,
-                          .lower = lower_matmul};
-extern const OpRecord matmul_integer_record = {.domain = "", .name = "MatMulInteger", .min_inputs = 2, .max_inputs = 4, .infer = infer_matmul_integer, .facts = facts_matmul_integer, .evaluate = evaluate_matmul_integer};
-extern const OpRecord qlinear_matmul_record = {.domain = "", .name = "QLinearMatMul", .min_inputs = 8, .max_inputs = 8, .infer = infer_qlinear_matmul, .facts = facts_qlinear_matmul, .evaluate = evaluate_qlinear_matmul,
-                          .lower = lower_qlinear_matmul};
+extern const OpRecord matmul_record = {.domain = "",
+                                       .name = "MatMul",
+                                       .min_inputs = 2,
+                                       .max_inputs = 2,
+                                       .infer = infer_matmul,
+                                       .facts = facts_matmul,
+                                       .evaluate = evaluate_matmul,
+                                       .lower = lower_matmul};
+extern const OpRecord matmul_integer_record = {.domain = "",
+                                               .name = "MatMulInteger",
+                                               .min_inputs = 2,
+                                               .max_inputs = 4,
+                                               .infer = infer_matmul_integer,
+                                               .facts = facts_matmul_integer,
+                                               .evaluate = evaluate_matmul_integer};
+extern const OpRecord qlinear_matmul_record = {.domain = "",
+                                               .name = "QLinearMatMul",
+                                               .min_inputs = 8,
+                                               .max_inputs = 8,
+                                               .infer = infer_qlinear_matmul,
+                                               .facts = facts_qlinear_matmul,
+                                               .evaluate = evaluate_qlinear_matmul,
+                                               .lower = lower_qlinear_matmul};
 
 }  // namespace bevel::ops

@@ -10,9 +10,9 @@ namespace bevel::ops {
 
 struct MatMulShape {
   std::int64_t rows = 1, columns = 1, depth = 1;
-  Dims batch;                    // broadcast batch extents
-  Dims a_strides, b_strides;     // in matrices, along the batch axes; 0 where broadcast
-  Dims out;                      // the result's dimensions
+  Dims batch;                 // broadcast batch extents
+  Dims a_strides, b_strides;  // in matrices, along the batch axes; 0 where broadcast
+  Dims out;                   // the result's dimensions
   [[nodiscard]] std::int64_t batch_count() const { return product(batch, 0, batch.size()); }
   // Calls body(a matrix, b matrix, y matrix) with matrix indices, in row-major order of the batch.
   template <typename Body>

@@ -10,10 +10,12 @@ namespace {
 
 // y holds zeros on entry.
 void multiply_float(const MatMulShape& s, const float* a, const float* b, float* y) {
-  const bool one_b = std::all_of(s.b_strides.begin(), s.b_strides.end(), [](std::int64_t stride) { return stride == 0; });
+  const bool one_b =
+      std::all_of(s.b_strides.begin(), s.b_strides.end(), [](std::int64_t stride) { return stride == 0; });
   const Dims contiguous = row_major_strides(s.batch);
   bool a_in_order = true;
-  for (std::size_t i = 0; i < s.batch.size(); ++i) a_in_order = a_in_order && (s.batch[i] == 1 || s.a_strides[i] == contiguous[i]);
+  for (std::size_t i = 0; i < s.batch.size(); ++i)
+    a_in_order = a_in_order && (s.batch[i] == 1 || s.a_strides[i] == contiguous[i]);
   if (one_b && a_in_order) {  // one product with all rows of the batch below each other
     return multiply_add(s.batch_count() * s.rows, s.columns, s.depth, {a, s.depth, 1}, {b, s.columns, 1}, y, s.columns);
   }
@@ -31,7 +33,8 @@ void multiply_plain(const MatMulShape& s, const A* a, const B* b, Y* y) {
   });
 }
 
-// x - zero_point in int32. The zero point is one number, one per row of A (per column of B), or of a shape that broadcasts to x.
+// x - zero_point in int32. The zero point is one number, one per row of A (per column of B), or of a shape that
+// broadcasts to x.
 Result<std::vector<std::int32_t>> centred_operand(const EvalContext& ctx, std::size_t index, std::size_t zero_index,
                                                   std::string_view role, bool left) {
   const Tensor& x = ctx.tensor(index);
@@ -40,14 +43,16 @@ Result<std::vector<std::int32_t>> centred_operand(const EvalContext& ctx, std::s
   if (!ctx.has_input(zero_index)) return centred(x, 0);
   const Tensor& zero = ctx.tensor(zero_index);
   if (zero.dtype() != x.dtype()) {
-    return fail_operand(zero_index, "zero point", "element type is {}, expected {}", dtype_name(zero.dtype()), dtype_name(x.dtype()));
+    return fail_operand(zero_index, "zero point", "element type is {}, expected {}", dtype_name(zero.dtype()),
+                        dtype_name(x.dtype()));
   }
   if (zero.size() == 1) return centred(x, static_cast<std::int32_t>(zero.as_int64(0)));
   Dims dims = zero.dims();
   if (zero.rank() == 1 && left && x.rank() > 1) dims.push_back(1);
   const auto out = broadcast_dims(dims, x.dims());
   if (!out || *out != x.dims()) {
-    return fail_operand(zero_index, "zero point", "has shape {}, which does not fit an operand of shape {}", to_string(zero.dims()), to_string(x.dims()));
+    return fail_operand(zero_index, "zero point", "has shape {}, which does not fit an operand of shape {}",
+                        to_string(zero.dims()), to_string(x.dims()));
   }
   const Dims strides = broadcast_strides(dims, x.dims());
   std::vector<std::int32_t> result = centred(x, 0);
@@ -71,7 +76,8 @@ Outputs evaluate_matmul(const EvalContext& ctx) {
   const Tensor& b = ctx.tensor(1);
   BEVEL_TRY(const MatMulShape shape, matmul_shape(a.dims(), b.dims()));
   const DType dtype = a.dtype();
-  if (b.dtype() != dtype) return fail_operand(1, "B", "element type is {}, expected {} as A", dtype_name(b.dtype()), dtype_name(dtype));
+  if (b.dtype() != dtype)
+    return fail_operand(1, "B", "element type is {}, expected {} as A", dtype_name(b.dtype()), dtype_name(dtype));
   BEVEL_TRY_STATUS(ctx.reserve(dtype, shape.out));
   Tensor y = Tensor::zeros(dtype, shape.out);
   if (dtype == DType::float32) {

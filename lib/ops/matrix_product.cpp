@@ -58,12 +58,18 @@ void micro_kernel(std::int64_t depth, const float* a, const float* b, std::int64
 void run_kernel(std::int64_t rows, std::int64_t depth, const float* a, const float* b, std::int64_t b_stride, float* c,
                 std::int64_t c_stride) {
   switch (rows) {
-    case 1: return micro_kernel<1>(depth, a, b, b_stride, c, c_stride);
-    case 2: return micro_kernel<2>(depth, a, b, b_stride, c, c_stride);
-    case 3: return micro_kernel<3>(depth, a, b, b_stride, c, c_stride);
-    case 4: return micro_kernel<4>(depth, a, b, b_stride, c, c_stride);
-    case 5: return micro_kernel<5>(depth, a, b, b_stride, c, c_stride);
-    default: return micro_kernel<6>(depth, a, b, b_stride, c, c_stride);
+    case 1:
+      return micro_kernel<1>(depth, a, b, b_stride, c, c_stride);
+    case 2:
+      return micro_kernel<2>(depth, a, b, b_stride, c, c_stride);
+    case 3:
+      return micro_kernel<3>(depth, a, b, b_stride, c, c_stride);
+    case 4:
+      return micro_kernel<4>(depth, a, b, b_stride, c, c_stride);
+    case 5:
+      return micro_kernel<5>(depth, a, b, b_stride, c, c_stride);
+    default:
+      return micro_kernel<6>(depth, a, b, b_stride, c, c_stride);
   }
 }
 
@@ -160,14 +166,16 @@ PackedRows::PackedRows(std::int64_t rows, std::int64_t depth, MatrixView a) : ro
 void multiply_add(const PackedRows& a, std::int64_t columns, const ColumnSource& b, float* c, std::int64_t c_stride) {
   if (a.rows() == 0 || columns == 0 || a.depth() == 0) return;
   // One per thread, kept: a fresh block would cost page faults on every product.
-  thread_local const auto block = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(kDepthBlock * kBlockStride));
+  thread_local const auto block =
+      std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(kDepthBlock * kBlockStride));
   for (std::int64_t n0 = 0; n0 < columns; n0 += kColumnBlock) {
     const std::int64_t nc = std::min(kColumnBlock, columns - n0);
     for (std::int64_t k0 = 0; k0 < a.depth(); k0 += kDepthBlock) {
       const std::int64_t kc = std::min(kDepthBlock, a.depth() - k0);
       b.fill(k0, kc, n0, nc, block.get(), kBlockStride);
       const std::int64_t padded = (nc + kColumns - 1) / kColumns * kColumns;
-      for (std::int64_t k = 0; padded > nc && k < kc; ++k) std::fill_n(block.get() + k * kBlockStride + nc, padded - nc, 0.0f);
+      for (std::int64_t k = 0; padded > nc && k < kc; ++k)
+        std::fill_n(block.get() + k * kBlockStride + nc, padded - nc, 0.0f);
       multiply_block(a, k0, kc, block.get(), kBlockStride, nc, c + n0, c_stride);
     }
   }

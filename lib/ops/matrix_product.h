@@ -1,7 +1,7 @@
-// float32 matrix products whose bits depend on nothing but the operands: every element of the result is one chain of fused
-// multiply-adds in the order of k, starting from the value already there. Any split over rows, columns, k, caches or
-// threads gives the same bits, on every machine. Blocking as in K. Goto, R. van de Geijn: "Anatomy of High-Performance
-// Matrix Multiplication", ACM TOMS 34(3), 2008.
+// float32 matrix products whose bits depend on nothing but the operands: every element of the result is one chain of
+// fused multiply-adds in the order of k, starting from the value already there. Any split over rows, columns, k, caches
+// or threads gives the same bits, on every machine. Blocking as in K. Goto, R. van de Geijn: "Anatomy of
+// High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008.
 #pragma once
 
 #include <cstdint>

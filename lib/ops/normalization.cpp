@@ -47,7 +47,10 @@ Status infer_layer(InferContext& ctx) {
     if (!fits) return fail_operand(1, "Scale", "{}", fits.error().message);
   }
   BEVEL_TRY(const std::int64_t stash, attr_int(ctx.node(), "stash_type", 1));
-  const DType dtype = stash == 11 ? DType::float64 : stash == 16 ? DType::bfloat16 : stash == 10 ? DType::float16 : DType::float32;
+  const DType dtype = stash == 11   ? DType::float64
+                      : stash == 16 ? DType::bfloat16
+                      : stash == 10 ? DType::float16
+                                    : DType::float32;
   ctx.set_output(1, Type::tensor(dtype, statistics));
   ctx.set_output(2, Type::tensor(dtype, std::move(statistics)));
   return {};
@@ -117,7 +120,8 @@ Status upgrade_batch(Model& model, NodeId id, int from) {
   graph.mutable_node(id).remove_attribute("spatial");
   if (spatial) return {};
   const Node node = graph.node(id);
-  if (node.inputs.size() != 5 || node.outputs.empty() || !node.outputs[0].valid()) return fail_input("has {} inputs, expected 5", node.inputs.size());
+  if (node.inputs.size() != 5 || node.outputs.empty() || !node.outputs[0].valid())
+    return fail_input("has {} inputs, expected 5", node.inputs.size());
   for (std::size_t i = 1; i < node.outputs.size(); ++i) {
     if (node.outputs[i].valid()) return fail_input("spatial = 0 with training outputs is not supported");
   }
@@ -140,10 +144,30 @@ Status upgrade_batch(Model& model, NodeId id, int from) {
 
 }  // namespace
 
-extern const OpRecord batch_normalization_record = {.name = "BatchNormalization", .min_inputs = 5, .max_inputs = 5, .max_outputs = 5, .infer = infer_batch, .facts = facts_batch, .evaluate = evaluate_batch_normalization, .upgrade = upgrade_batch};
-extern const OpRecord instance_normalization_record = {.name = "InstanceNormalization", .min_inputs = 3, .max_inputs = 3, .infer = infer_instance, .facts = facts_instance, .evaluate = evaluate_instance_normalization};
-extern const OpRecord layer_normalization_record = {.name = "LayerNormalization", .min_inputs = 2, .max_inputs = 3, .max_outputs = 3, .infer = infer_layer, .facts = facts_layer, .evaluate = evaluate_layer_normalization};
-extern const OpRecord lrn_record = {.name = "LRN", .infer = infer_same_type, .facts = facts_lrn, .evaluate = evaluate_lrn};
-extern const OpRecord lp_normalization_record = {.name = "LpNormalization", .infer = infer_same_type, .facts = facts_lp, .evaluate = evaluate_lp_normalization};
+extern const OpRecord batch_normalization_record = {.name = "BatchNormalization",
+                                                    .min_inputs = 5,
+                                                    .max_inputs = 5,
+                                                    .max_outputs = 5,
+                                                    .infer = infer_batch,
+                                                    .facts = facts_batch,
+                                                    .evaluate = evaluate_batch_normalization,
+                                                    .upgrade = upgrade_batch};
+extern const OpRecord instance_normalization_record = {.name = "InstanceNormalization",
+                                                       .min_inputs = 3,
+                                                       .max_inputs = 3,
+                                                       .infer = infer_instance,
+                                                       .facts = facts_instance,
+                                                       .evaluate = evaluate_instance_normalization};
+extern const OpRecord layer_normalization_record = {.name = "LayerNormalization",
+                                                    .min_inputs = 2,
+                                                    .max_inputs = 3,
+                                                    .max_outputs = 3,
+                                                    .infer = infer_layer,
+                                                    .facts = facts_layer,
+                                                    .evaluate = evaluate_layer_normalization};
+extern const OpRecord lrn_record = {
+    .name = "LRN", .infer = infer_same_type, .facts = facts_lrn, .evaluate = evaluate_lrn};
+extern const OpRecord lp_normalization_record = {
+    .name = "LpNormalization", .infer = infer_same_type, .facts = facts_lp, .evaluate = evaluate_lp_normalization};
 
 }  // namespace bevel::ops

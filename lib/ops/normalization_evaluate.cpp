@@ -9,10 +9,12 @@ namespace bevel::ops {
 namespace {
 
 // A per-channel operand in double.
-Result<std::vector<double>> channel_vector(const EvalContext& ctx, std::size_t i, std::string_view role, std::int64_t channels) {
+Result<std::vector<double>> channel_vector(const EvalContext& ctx, std::size_t i, std::string_view role,
+                                           std::int64_t channels) {
   const Tensor& tensor = ctx.tensor(i);
   if (!is_plain_float(tensor.dtype()) || tensor.dims() != Dims{channels}) {
-    return fail_operand(i, role, "is {} {}, expected a floating type [{}]", dtype_name(tensor.dtype()), to_string(tensor.dims()), channels);
+    return fail_operand(i, role, "is {} {}, expected a floating type [{}]", dtype_name(tensor.dtype()),
+                        to_string(tensor.dims()), channels);
   }
   return to_doubles(tensor);
 }
@@ -112,7 +114,8 @@ Outputs evaluate_instance_normalization(const EvalContext& ctx) {
         squares += d * d;
       }
       const auto c = static_cast<std::size_t>(p % channels);
-      const double factor = scale[c] / __builtin_sqrt(squares / static_cast<double>(inner) + static_cast<double>(epsilon));
+      const double factor =
+          scale[c] / __builtin_sqrt(squares / static_cast<double>(inner) + static_cast<double>(epsilon));
       const double offset = shift[c] - mean * factor;
       for (std::int64_t i = 0; i < inner; ++i) {
         out[p * inner + i] = store<T>(static_cast<C>(static_cast<double>(load(plane[i])) * factor + offset));
@@ -128,7 +131,8 @@ Outputs evaluate_layer_normalization(const EvalContext& ctx) {
   BEVEL_TRY(std::int64_t axis, attr_int(node, "axis", -1));
   BEVEL_TRY(axis, normalize_axis(axis, x.rank()));
   BEVEL_TRY(const DType stash, attr_dtype(node, "stash_type", DType::float32));
-  if (!is_plain_float(stash)) return fail_input("attribute 'stash_type' is {}, expected a floating type", dtype_name(stash));
+  if (!is_plain_float(stash))
+    return fail_input("attribute 'stash_type' is {}, expected a floating type", dtype_name(stash));
   const auto first = static_cast<std::size_t>(axis);
   const std::int64_t outer = product(x.dims(), 0, first), inner = product(x.dims(), first, x.rank());
   // Scale and B broadcast to the normalized axes (and, from opset 17 on, to all of X).
@@ -140,8 +144,8 @@ Outputs evaluate_layer_normalization(const EvalContext& ctx) {
     const std::string_view role = i == 0 ? "Scale" : "B";
     const auto shape = broadcast_dims(tensor.dims(), x.dims());
     if (!is_plain_float(tensor.dtype()) || !shape || *shape != x.dims()) {
-      return fail_operand(i + 1, role, "is {} {}, expected a floating type that broadcasts to {}", dtype_name(tensor.dtype()),
-                          to_string(tensor.dims()), to_string(x.dims()));
+      return fail_operand(i + 1, role, "is {} {}, expected a floating type that broadcasts to {}",
+                          dtype_name(tensor.dtype()), to_string(tensor.dims()), to_string(x.dims()));
     }
     factors[i] = to_doubles(tensor);
     strides[i] = broadcast_strides(tensor.dims(), x.dims());
@@ -172,7 +176,8 @@ Outputs evaluate_layer_normalization(const EvalContext& ctx) {
           if (strides[f].empty()) continue;
           std::int64_t at = 0;
           for (std::size_t a = 0; a < position.size(); ++a) at += position[a] * strides[f][a];
-          value = f == 0 ? value * factors[f][static_cast<std::size_t>(at)] : value + factors[f][static_cast<std::size_t>(at)];
+          value = f == 0 ? value * factors[f][static_cast<std::size_t>(at)]
+                         : value + factors[f][static_cast<std::size_t>(at)];
         }
         out[n * inner + i] = store<T>(static_cast<C>(value));
         for (std::size_t a = position.size(); a-- > 0;) {
@@ -217,8 +222,10 @@ Outputs evaluate_lrn(const EvalContext& ctx) {
           const std::int64_t high = std::min(channels - 1, c + size / 2);  // size - 1 - (size - 1) / 2 channels after c
           double sum = 0;
           for (std::int64_t k = low; k <= high; ++k) sum += squares[static_cast<std::size_t>(k)];
-          const double base_value = static_cast<double>(bias) + static_cast<double>(alpha) / static_cast<double>(size) * sum;
-          const double value = static_cast<double>(load(in[base + c * inner])) / bvl_pow(base_value, static_cast<double>(beta));
+          const double base_value =
+              static_cast<double>(bias) + static_cast<double>(alpha) / static_cast<double>(size) * sum;
+          const double value =
+              static_cast<double>(load(in[base + c * inner])) / bvl_pow(base_value, static_cast<double>(beta));
           out[base + c * inner] = store<T>(static_cast<C>(value));
         }
       }

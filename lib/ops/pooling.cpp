@@ -2,8 +2,8 @@
 // forms. Older forms lack attributes whose defaults say what they did, so that there is nothing to upgrade.
 #include "lib/ops/pooling.h"
 
-#include "lib/ops/nn_families.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 
@@ -29,7 +29,8 @@ Result<PoolShape> pool_shape(const Node& node, std::span<const std::int64_t> x) 
     }
     shape.axes.push_back(axis);
   }
-  if (!element_count(x.subspan(2)) || !element_count(shape.out_dims())) return fail_input("the spatial extents are too large");
+  if (!element_count(x.subspan(2)) || !element_count(shape.out_dims()))
+    return fail_input("the spatial extents are too large");
   return shape;
 }
 
@@ -115,15 +116,30 @@ Facts facts_lp(const FactsContext& ctx) {
 
 }  // namespace
 
-extern const OpRecord max_pool_record = {.name = "MaxPool", .max_outputs = 2, .infer = infer, .facts = facts_max, .evaluate = evaluate_max_pool,
-                          .lower = lower_max_pool};
-extern const OpRecord average_pool_record = {.name = "AveragePool", .infer = infer, .facts = facts_average, .evaluate = evaluate_average_pool,
-                          .lower = lower_average_pool};
-extern const OpRecord lp_pool_record = {.name = "LpPool", .infer = infer, .facts = facts_lp, .evaluate = evaluate_lp_pool};
-extern const OpRecord global_max_pool_record = {.name = "GlobalMaxPool", .infer = infer, .facts = facts_max, .evaluate = evaluate_global_pool,
-                          .lower = lower_global_max_pool};
-extern const OpRecord global_average_pool_record = {.name = "GlobalAveragePool", .infer = infer, .facts = facts_average, .evaluate = evaluate_global_pool,
-                          .lower = lower_reduce};
-extern const OpRecord global_lp_pool_record = {.name = "GlobalLpPool", .infer = infer, .facts = facts_lp, .evaluate = evaluate_global_pool};
+extern const OpRecord max_pool_record = {.name = "MaxPool",
+                                         .max_outputs = 2,
+                                         .infer = infer,
+                                         .facts = facts_max,
+                                         .evaluate = evaluate_max_pool,
+                                         .lower = lower_max_pool};
+extern const OpRecord average_pool_record = {.name = "AveragePool",
+                                             .infer = infer,
+                                             .facts = facts_average,
+                                             .evaluate = evaluate_average_pool,
+                                             .lower = lower_average_pool};
+extern const OpRecord lp_pool_record = {
+    .name = "LpPool", .infer = infer, .facts = facts_lp, .evaluate = evaluate_lp_pool};
+extern const OpRecord global_max_pool_record = {.name = "GlobalMaxPool",
+                                                .infer = infer,
+                                                .facts = facts_max,
+                                                .evaluate = evaluate_global_pool,
+                                                .lower = lower_global_max_pool};
+extern const OpRecord global_average_pool_record = {.name = "GlobalAveragePool",
+                                                    .infer = infer,
+                                                    .facts = facts_average,
+                                                    .evaluate = evaluate_global_pool,
+                                                    .lower = lower_reduce};
+extern const OpRecord global_lp_pool_record = {
+    .name = "GlobalLpPool", .infer = infer, .facts = facts_lp, .evaluate = evaluate_global_pool};
 
 }  // namespace bevel::ops

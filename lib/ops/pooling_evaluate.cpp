@@ -18,7 +18,8 @@ void for_each_window(const std::vector<WindowAxis>& axes, Body&& body) {
   const std::size_t rank = axes.size();
   std::int64_t count = 1;
   for (const WindowAxis& axis : axes) count *= axis.out;
-  PoolWindow window{std::vector<std::int64_t>(rank, 0), std::vector<std::int64_t>(rank), std::vector<std::int64_t>(rank)};
+  PoolWindow window{std::vector<std::int64_t>(rank, 0), std::vector<std::int64_t>(rank),
+                    std::vector<std::int64_t>(rank)};
   for (std::int64_t o = 0; o < count; ++o) {
     for (std::size_t a = 0; a < rank; ++a) {
       window.first_tap[a] = axes[a].first_tap(window.position[a]);
@@ -46,7 +47,8 @@ void for_each_tap(const std::vector<WindowAxis>& axes, const PoolWindow& window,
       base = base * axes[a].in + window.position[a] * axes[a].stride - axes[a].pad_begin + tap[a] * axes[a].dilation;
     }
     base = base * last.in + window.position[rank - 1] * last.stride - last.pad_begin;
-    for (std::int64_t k = window.first_tap[rank - 1]; k < window.last_tap[rank - 1]; ++k) body(base + k * last.dilation);
+    for (std::int64_t k = window.first_tap[rank - 1]; k < window.last_tap[rank - 1]; ++k)
+      body(base + k * last.dilation);
     std::size_t a = rank - 1;
     for (;;) {
       if (a == 0) return;
@@ -86,7 +88,8 @@ bool greater(T candidate, T best) {
 template <typename T>
 void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::int64_t* indices) {
   using C = ComputeOf<T>;
-  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in), out_size = plane_size(shape.axes, &WindowAxis::out);
+  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in),
+                     out_size = plane_size(shape.axes, &WindowAxis::out);
   const std::size_t rank = shape.axes.size();
   for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p) {
     const T* in = x + p * in_size;
@@ -100,7 +103,8 @@ void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::
           value = candidate;
         }
       });
-      // A window between dilated taps, none of which is inside: the spec leaves it open; the lowest value, as for padding.
+      // A window between dilated taps, none of which is inside: the spec leaves it open; the lowest value, as for
+      // padding.
       if (best < 0) {
         if constexpr (std::is_floating_point_v<C>) {
           value = -std::numeric_limits<C>::infinity();
@@ -131,7 +135,8 @@ void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::
 template <typename T>
 void average_pool(const PoolShape& shape, bool count_padding, const T* x, T* y) {
   using C = ComputeOf<T>;
-  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in), out_size = plane_size(shape.axes, &WindowAxis::out);
+  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in),
+                     out_size = plane_size(shape.axes, &WindowAxis::out);
   for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p) {
     const T* in = x + p * in_size;
     for_each_window(shape.axes, [&](std::int64_t o, const PoolWindow& window) {
@@ -147,16 +152,15 @@ void average_pool(const PoolShape& shape, bool count_padding, const T* x, T* y) 
   }
 }
 
-double power(double x, std::int64_t p) {
-  return p == 1 ? x : p == 2 ? x * x : bvl_pow(x, static_cast<double>(p));
-}
+double power(double x, std::int64_t p) { return p == 1 ? x : p == 2 ? x * x : bvl_pow(x, static_cast<double>(p)); }
 double root(double x, std::int64_t p) {
   return p == 1 ? x : p == 2 ? __builtin_sqrt(x) : bvl_pow(x, 1.0 / static_cast<double>(p));
 }
 
 template <typename T>
 void lp_pool(const PoolShape& shape, std::int64_t p_norm, const T* x, T* y) {
-  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in), out_size = plane_size(shape.axes, &WindowAxis::out);
+  const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in),
+                     out_size = plane_size(shape.axes, &WindowAxis::out);
   for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p) {
     const T* in = x + p * in_size;
     for_each_window(shape.axes, [&](std::int64_t o, const PoolWindow& window) {
@@ -255,7 +259,8 @@ Outputs evaluate_global_pool(const EvalContext& ctx) {
   all.in = all.kernel = product(x.dims(), 2, x.rank());
   all.out = 1;
   shape.axes = {all};
-  if (all.in < 1) return fail_operand(0, "X", "has shape {}, expected a spatial extent of 1 or more", to_string(x.dims()));
+  if (all.in < 1)
+    return fail_operand(0, "X", "has shape {}, expected a spatial extent of 1 or more", to_string(x.dims()));
   BEVEL_TRY(Tensor y, result_for(ctx, shape));
   Dims dims(x.rank(), 1);
   dims[0] = x.dim(0);

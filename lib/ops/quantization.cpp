@@ -1,7 +1,7 @@
 // QuantizeLinear and DequantizeLinear (ONNX opsets 10, 13, 19, 21, 23), DynamicQuantizeLinear (11).
 #include "lib/ops/family.h"
-#include "lib/ops/nn_families.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 namespace {
@@ -30,9 +30,12 @@ Status infer_quantize(InferContext& ctx) {
   BEVEL_TRY(const DType stated, attr_dtype(ctx.node(), "output_dtype", DType::undefined));
   const DType zero = input_dtype(ctx, 2);
   if (ctx.has_input(2) && stated != DType::undefined && zero != DType::undefined && stated != zero) {
-    return fail_operand(2, "y_zero_point", "element type is {}, but 'output_dtype' says {}", dtype_name(zero), dtype_name(stated));
+    return fail_operand(2, "y_zero_point", "element type is {}, but 'output_dtype' says {}", dtype_name(zero),
+                        dtype_name(stated));
   }
-  const DType dtype = ctx.has_input(2) ? (zero != DType::undefined ? zero : stated) : stated != DType::undefined ? stated : DType::uint8;
+  const DType dtype = ctx.has_input(2)             ? (zero != DType::undefined ? zero : stated)
+                      : stated != DType::undefined ? stated
+                                                   : DType::uint8;
   ctx.set_output(0, Type::tensor(dtype, input_shape(ctx, 0)));
   return {};
 }
@@ -68,10 +71,25 @@ Facts facts_dynamic(const FactsContext&) {
 
 }  // namespace
 
-extern const OpRecord quantize_linear_record = {.name = "QuantizeLinear", .min_inputs = 2, .max_inputs = 3, .infer = infer_quantize, .facts = facts_linear, .evaluate = evaluate_quantize_linear,
-                          .lower = lower_quantize};
-extern const OpRecord dequantize_linear_record = {.name = "DequantizeLinear", .min_inputs = 2, .max_inputs = 3, .infer = infer_dequantize, .facts = facts_linear, .evaluate = evaluate_dequantize_linear,
-                          .lower = lower_dequantize};
-extern const OpRecord dynamic_quantize_linear_record = {.name = "DynamicQuantizeLinear", .min_outputs = 1, .max_outputs = 3, .infer = infer_dynamic, .facts = facts_dynamic, .evaluate = evaluate_dynamic_quantize_linear};
+extern const OpRecord quantize_linear_record = {.name = "QuantizeLinear",
+                                                .min_inputs = 2,
+                                                .max_inputs = 3,
+                                                .infer = infer_quantize,
+                                                .facts = facts_linear,
+                                                .evaluate = evaluate_quantize_linear,
+                                                .lower = lower_quantize};
+extern const OpRecord dequantize_linear_record = {.name = "DequantizeLinear",
+                                                  .min_inputs = 2,
+                                                  .max_inputs = 3,
+                                                  .infer = infer_dequantize,
+                                                  .facts = facts_linear,
+                                                  .evaluate = evaluate_dequantize_linear,
+                                                  .lower = lower_dequantize};
+extern const OpRecord dynamic_quantize_linear_record = {.name = "DynamicQuantizeLinear",
+                                                        .min_outputs = 1,
+                                                        .max_outputs = 3,
+                                                        .infer = infer_dynamic,
+                                                        .facts = facts_dynamic,
+                                                        .evaluate = evaluate_dynamic_quantize_linear};
 
 }  // namespace bevel::ops

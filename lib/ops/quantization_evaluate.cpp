@@ -28,7 +28,8 @@ Result<ScaleMap> scale_map(const EvalContext& ctx) {
     return fail_operand(1, "scale", "element type is {}, expected a floating type", dtype_name(scale.dtype()));
   }
   if (ctx.has_input(2) && ctx.tensor(2).dims() != scale.dims() && !(ctx.tensor(2).size() == 1 && scale.size() == 1)) {
-    return fail_operand(2, "zero point", "has shape {}, expected {} as the scale", to_string(ctx.tensor(2).dims()), to_string(scale.dims()));
+    return fail_operand(2, "zero point", "has shape {}, expected {} as the scale", to_string(ctx.tensor(2).dims()),
+                        to_string(scale.dims()));
   }
   BEVEL_TRY(const std::int64_t block, attr_int(ctx.node(), "block_size", 0));
   BEVEL_TRY(const std::int64_t raw_axis, attr_int(ctx.node(), "axis", 1));
@@ -41,7 +42,8 @@ Result<ScaleMap> scale_map(const EvalContext& ctx) {
   map.extent = x.dim(axis);
   if (block == 0) {
     if (scale.rank() != 1 || scale.dim(0) != map.extent) {
-      return fail_operand(1, "scale", "has shape {}, expected one element or [{}] as axis {} of x", to_string(scale.dims()), map.extent, axis);
+      return fail_operand(1, "scale", "has shape {}, expected one element or [{}] as axis {} of x",
+                          to_string(scale.dims()), map.extent, axis);
     }
     map.block = 1;
     map.blocks = map.extent;
@@ -50,8 +52,8 @@ Result<ScaleMap> scale_map(const EvalContext& ctx) {
   Dims expected = x.dims();
   expected[axis] = expected[axis] / block + (expected[axis] % block != 0 ? 1 : 0);
   if (scale.dims() != expected) {
-    return fail_operand(1, "scale", "has shape {}, expected {} for blocks of {} along axis {} of {}", to_string(scale.dims()),
-                        to_string(expected), block, axis, to_string(x.dims()));
+    return fail_operand(1, "scale", "has shape {}, expected {} for blocks of {} along axis {} of {}",
+                        to_string(scale.dims()), to_string(expected), block, axis, to_string(x.dims()));
   }
   map.block = block;
   map.blocks = expected[axis];
@@ -60,7 +62,8 @@ Result<ScaleMap> scale_map(const EvalContext& ctx) {
 }
 
 bool quantizable(DType dtype) {
-  return integer_range(dtype).has_value() || (is_floating(dtype) && !is_plain_float(dtype) && dtype != DType::float8e8m0);
+  return integer_range(dtype).has_value() ||
+         (is_floating(dtype) && !is_plain_float(dtype) && dtype != DType::float8e8m0);
 }
 
 // Indices advance row by row, so that a scale is looked up once per run of `inner` elements.
@@ -82,7 +85,8 @@ Outputs evaluate_quantize_linear(const EvalContext& ctx) {
   const DType dtype = ctx.has_input(2) ? ctx.tensor(2).dtype() : stated != DType::undefined ? stated : DType::uint8;
   if (!quantizable(dtype)) return fail_input("quantizes to {}, which is no quantized type", dtype_name(dtype));
   if (stated != DType::undefined && stated != dtype) {
-    return fail_operand(2, "y_zero_point", "element type is {}, but 'output_dtype' says {}", dtype_name(dtype), dtype_name(stated));
+    return fail_operand(2, "y_zero_point", "element type is {}, but 'output_dtype' says {}", dtype_name(dtype),
+                        dtype_name(stated));
   }
   if (!is_plain_float(x.dtype()) && x.dtype() != DType::int32) return fail_dtype(x.dtype(), "x");
   if (x.dtype() == DType::float64) return fail_dtype(x.dtype(), "x");
@@ -105,7 +109,8 @@ Outputs evaluate_quantize_linear(const EvalContext& ctx) {
         const float s = scale[static_cast<std::size_t>(k)];
         for (std::int64_t i = begin; i < end; ++i) {
           const float scaled = round_half_even(divide(values[static_cast<std::size_t>(i)], s));
-          const float bounded = scaled > low ? (scaled < high ? scaled : high) : low;  // NaN gives low, as in the runtime
+          const float bounded =
+              scaled > low ? (scaled < high ? scaled : high) : low;  // NaN gives low, as in the runtime
           store_one(i, std::clamp(static_cast<std::int64_t>(bounded) + zero, range->low, range->high));
         }
       });
@@ -120,7 +125,8 @@ Outputs evaluate_quantize_linear(const EvalContext& ctx) {
   }
   if (ctx.has_input(2)) {
     for (std::int64_t k = 0; k < ctx.tensor(2).size(); ++k) {
-      if (ctx.tensor(2).as_double(k) != 0) return fail_operand(2, "y_zero_point", "must be 0 for {}", dtype_name(dtype));
+      if (ctx.tensor(2).as_double(k) != 0)
+        return fail_operand(2, "y_zero_point", "must be 0 for {}", dtype_name(dtype));
     }
   }
   const bool bytes = dtype_bits(dtype) == 8;
@@ -144,10 +150,12 @@ Outputs evaluate_dequantize_linear(const EvalContext& ctx) {
   BEVEL_TRY(const ScaleMap map, scale_map(ctx));
   BEVEL_TRY(const DType stated, attr_dtype(ctx.node(), "output_dtype", DType::undefined));
   const DType dtype = stated != DType::undefined ? stated : ctx.tensor(1).dtype();
-  if (!is_plain_float(dtype) || dtype == DType::float64) return fail_input("dequantizes to {}, expected float, float16 or bfloat16", dtype_name(dtype));
+  if (!is_plain_float(dtype) || dtype == DType::float64)
+    return fail_input("dequantizes to {}, expected float, float16 or bfloat16", dtype_name(dtype));
   if (!quantizable(x.dtype())) return fail_dtype(x.dtype(), "x");
   if (ctx.has_input(2) && ctx.tensor(2).dtype() != x.dtype()) {
-    return fail_operand(2, "x_zero_point", "element type is {}, expected {} as x", dtype_name(ctx.tensor(2).dtype()), dtype_name(x.dtype()));
+    return fail_operand(2, "x_zero_point", "element type is {}, expected {} as x", dtype_name(ctx.tensor(2).dtype()),
+                        dtype_name(x.dtype()));
   }
   BEVEL_TRY_STATUS(ctx.reserve(DType::float32, x.dims()));
   BEVEL_TRY_STATUS(ctx.reserve(dtype, x.dims()));
@@ -167,10 +175,14 @@ Outputs evaluate_dequantize_linear(const EvalContext& ctx) {
   const bool direct = dispatch_integers(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto in = x.values<T>();
-    run([&](std::int64_t i, std::int64_t zero, float) { return static_cast<float>(static_cast<std::int64_t>(in[static_cast<std::size_t>(i)]) - zero); });
+    run([&](std::int64_t i, std::int64_t zero, float) {
+      return static_cast<float>(static_cast<std::int64_t>(in[static_cast<std::size_t>(i)]) - zero);
+    });
   });
-  if (!direct && integer) run([&](std::int64_t i, std::int64_t zero, float) { return static_cast<float>(x.as_int64(i) - zero); });
-  if (!direct && !integer) run([&](std::int64_t i, std::int64_t, float zero) { return static_cast<float>(x.as_double(i)) - zero; });
+  if (!direct && integer)
+    run([&](std::int64_t i, std::int64_t zero, float) { return static_cast<float>(x.as_int64(i) - zero); });
+  if (!direct && !integer)
+    run([&](std::int64_t i, std::int64_t, float zero) { return static_cast<float>(x.as_double(i)) - zero; });
   if (dtype == DType::float32) return std::vector<Datum>{Tensor::of<float>(x.dims(), out)};
   return std::vector<Datum>{from_floats(dtype, x.dims(), out)};
 }

@@ -60,7 +60,8 @@ std::vector<std::int32_t> centred(const Tensor& x, std::int32_t zero_point) {
 }
 
 std::int32_t requantize(std::int64_t acc, float multiplier, std::int32_t zero_point, IntegerRange range) {
-  // Clamped before rounding, which gives the same integer and keeps the conversion in range. NaN (a NaN scale) gives low.
+  // Clamped before rounding, which gives the same integer and keeps the conversion in range. NaN (a NaN scale) gives
+  // low.
   const float low = static_cast<float>(range.low - zero_point), high = static_cast<float>(range.high - zero_point);
   const float scaled = static_cast<float>(acc) * multiplier;
   const float bounded = scaled > low ? (scaled < high ? scaled : high) : low;

@@ -21,7 +21,8 @@ Result<std::vector<float>> scales(const EvalContext& ctx, std::size_t i, std::st
 // x - zero_point per element of a per-tensor quantized int8/uint8 tensor.
 std::vector<std::int32_t> centred(const Tensor& x, std::int32_t zero_point);
 
-// clamp(round_half_even(float(acc) * multiplier) + zero_point) to the range of `dtype` (int8 or uint8), as ONNX Runtime does.
+// clamp(round_half_even(float(acc) * multiplier) + zero_point) to the range of `dtype` (int8 or uint8), as ONNX Runtime
+// does.
 std::int32_t requantize(std::int64_t acc, float multiplier, std::int32_t zero_point, IntegerRange range);
 
 }  // namespace bevel::ops

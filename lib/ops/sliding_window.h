@@ -1,5 +1,5 @@
-// Windows that slide over spatial axes: what Conv, ConvTranspose and the pooling operators share (kernel_shape, strides,
-// dilations, pads, auto_pad, ceil_mode), checked and resolved to numbers per axis.
+// Windows that slide over spatial axes: what Conv, ConvTranspose and the pooling operators share (kernel_shape,
+// strides, dilations, pads, auto_pad, ceil_mode), checked and resolved to numbers per axis.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,11 @@
-// Softmax and LogSoftmax (ONNX opsets 1, 11, 13). Up to opset 12 the input is coerced to a matrix at `axis`; the upgrade
-// states that as Flatten, a softmax over the last axis and Reshape, unless one axis holds all of it.
+// Softmax and LogSoftmax (ONNX opsets 1, 11, 13). Up to opset 12 the input is coerced to a matrix at `axis`; the
+// upgrade states that as Flatten, a softmax over the last axis and Reshape, unless one axis holds all of it.
 #include <algorithm>
 
-#include "lib/ops/family.h"
-#include "lib/ops/nn_families.h"
 #include "lib/ops/activation_functions.h"
+#include "lib/ops/family.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
 namespace {
@@ -63,7 +63,8 @@ Status upgrade(Model& model, NodeId id, int from) {
       if (!shape.dims[i].known() || shape.dims[i].value != 1) wide.push_back(i);
     }
     if (wide.size() <= 1 && static_cast<std::size_t>(axis) < shape.rank()) {
-      graph.mutable_node(id).set_attribute("axis", static_cast<std::int64_t>(wide.empty() ? shape.rank() - 1 : wide[0]));
+      graph.mutable_node(id).set_attribute("axis",
+                                           static_cast<std::int64_t>(wide.empty() ? shape.rank() - 1 : wide[0]));
       return {};
     }
   } else if (axis == -1) {
@@ -129,16 +130,24 @@ Outputs evaluate_softmax(const EvalContext& ctx) {
   const bool known = dispatch_floats(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (x.size() == 0) return;
-    softmax<T>(product(x.dims(), 0, at), depth, product(x.dims(), std::min(at + 1, x.rank()), x.rank()), is_log(ctx.node()),
-               x.values<T>().data(), y.mutable_values<T>().data());
+    softmax<T>(product(x.dims(), 0, at), depth, product(x.dims(), std::min(at + 1, x.rank()), x.rank()),
+               is_log(ctx.node()), x.values<T>().data(), y.mutable_values<T>().data());
   });
   if (!known) return fail_dtype(x.dtype(), "input");
   return std::vector<Datum>{std::move(y)};
 }
 
-extern const OpRecord softmax_record = {.name = "Softmax", .infer = infer, .facts = facts, .evaluate = evaluate_softmax, .upgrade = upgrade,
-                          .lower = lower_softmax};
-extern const OpRecord log_softmax_record = {.name = "LogSoftmax", .infer = infer, .facts = facts, .evaluate = evaluate_softmax, .upgrade = upgrade,
-                          .lower = lower_softmax};
+extern const OpRecord softmax_record = {.name = "Softmax",
+                                        .infer = infer,
+                                        .facts = facts,
+                                        .evaluate = evaluate_softmax,
+                                        .upgrade = upgrade,
+                                        .lower = lower_softmax};
+extern const OpRecord log_softmax_record = {.name = "LogSoftmax",
+                                            .infer = infer,
+                                            .facts = facts,
+                                            .evaluate = evaluate_softmax,
+                                            .upgrade = upgrade,
+                                            .lower = lower_softmax};
 
 }  // namespace bevel::ops

@@ -18,10 +18,26 @@ struct FormChange {
   int opset;  // the first opset of the new form
 };
 constexpr FormChange kFormChanges[] = {
-    {"BatchNormalization", 9}, {"Clip", 11},      {"Dropout", 12},   {"Hardmax", 13},   {"LogSoftmax", 13},
-    {"OneHot", 9},             {"Pad", 11},       {"ReduceSum", 13}, {"Resize", 11},    {"Scan", 9},
-    {"Scatter", 11},           {"Slice", 10},     {"Softmax", 13},   {"Split", 13},     {"Squeeze", 13},
-    {"TopK", 10},              {"TopK", 11},      {"Unsqueeze", 13}, {"Upsample", 9},   {"Upsample", 10},
+    {"BatchNormalization", 9},
+    {"Clip", 11},
+    {"Dropout", 12},
+    {"Hardmax", 13},
+    {"LogSoftmax", 13},
+    {"OneHot", 9},
+    {"Pad", 11},
+    {"ReduceSum", 13},
+    {"Resize", 11},
+    {"Scan", 9},
+    {"Scatter", 11},
+    {"Slice", 10},
+    {"Softmax", 13},
+    {"Split", 13},
+    {"Squeeze", 13},
+    {"TopK", 10},
+    {"TopK", 11},
+    {"Unsqueeze", 13},
+    {"Upsample", 9},
+    {"Upsample", 10},
 };
 
 bool changes_form(const Node& node, std::int64_t from, std::int64_t to) {

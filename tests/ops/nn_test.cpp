@@ -1,5 +1,5 @@
-// Corners of the neural network families and of inference, facts and upgrade that ONNX's node tests leave out: geometry against a
-// plain definition, equal bits of any split, hostile attributes, old forms, quantization's edges.
+// Corners of the neural network families and of inference, facts and upgrade that ONNX's node tests leave out: geometry
+// against a plain definition, equal bits of any split, hostile attributes, old forms, quantization's edges.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
@@ -110,7 +110,8 @@ Floats run_model(const Model& model, Tensor input) {
 struct Conv2d {
   std::int64_t n, c, h, w, m, kh, kw, stride, dilation, pad_begin, pad_end, groups;
 };
-std::vector<double> convolve(const Conv2d& s, const Floats& x, const Floats& w, const Floats& b, std::int64_t oh, std::int64_t ow) {
+std::vector<double> convolve(const Conv2d& s, const Floats& x, const Floats& w, const Floats& b, std::int64_t oh,
+                             std::int64_t ow) {
   std::vector<double> y;
   const std::int64_t group_in = s.c / s.groups, group_out = s.m / s.groups;
   for (std::int64_t n = 0; n < s.n; ++n)
@@ -135,17 +136,25 @@ std::vector<double> convolve(const Conv2d& s, const Floats& x, const Floats& w, 
 
 TEST_CASE("Conv agrees with its definition over shapes, strides, dilations, pads and groups") {
   const Conv2d cases[] = {
-      {1, 3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1},   {2, 4, 8, 8, 6, 3, 2, 2, 1, 1, 0, 2},    {1, 1, 7, 40, 1, 1, 5, 1, 2, 4, 4, 1},
-      {1, 6, 13, 37, 6, 3, 3, 1, 1, 1, 1, 6},  {2, 6, 14, 70, 12, 5, 5, 2, 1, 2, 2, 6}, {1, 4, 20, 20, 4, 3, 3, 3, 1, 0, 0, 4},
-      {1, 4, 12, 12, 4, 3, 3, 1, 3, 3, 3, 4},  {1, 32, 6, 6, 40, 3, 3, 1, 1, 1, 1, 1},  {1, 8, 5, 5, 16, 1, 1, 1, 1, 0, 0, 1},
-      {1, 2, 3, 3, 2, 3, 3, 2, 1, 40, 40, 2},  {1, 3, 4, 4, 7, 4, 4, 1, 1, 0, 0, 1},
+      {1, 3, 9, 11, 5, 3, 3, 1, 1, 1, 1, 1},   {2, 4, 8, 8, 6, 3, 2, 2, 1, 1, 0, 2},
+      {1, 1, 7, 40, 1, 1, 5, 1, 2, 4, 4, 1},   {1, 6, 13, 37, 6, 3, 3, 1, 1, 1, 1, 6},
+      {2, 6, 14, 70, 12, 5, 5, 2, 1, 2, 2, 6}, {1, 4, 20, 20, 4, 3, 3, 3, 1, 0, 0, 4},
+      {1, 4, 12, 12, 4, 3, 3, 1, 3, 3, 3, 4},  {1, 32, 6, 6, 40, 3, 3, 1, 1, 1, 1, 1},
+      {1, 8, 5, 5, 16, 1, 1, 1, 1, 0, 0, 1},   {1, 2, 3, 3, 2, 3, 3, 2, 1, 40, 40, 2},
+      {1, 3, 4, 4, 7, 4, 4, 1, 1, 0, 0, 1},
   };
   for (const Conv2d& s : cases) {
     const Tensor x = random_tensor({s.n, s.c, s.h, s.w}, 1), w = random_tensor({s.m, s.c / s.groups, s.kh, s.kw}, 2);
     const Tensor b = random_tensor({s.m}, 3);
-    const Tensor y = Case("Conv").in(x).in(w).in(b)
-                         .attr("strides", Ints{s.stride, s.stride}).attr("dilations", Ints{s.dilation, s.dilation})
-                         .attr("pads", Ints{s.pad_begin, s.pad_begin, s.pad_end, s.pad_end}).attr("group", s.groups).result();
+    const Tensor y = Case("Conv")
+                         .in(x)
+                         .in(w)
+                         .in(b)
+                         .attr("strides", Ints{s.stride, s.stride})
+                         .attr("dilations", Ints{s.dilation, s.dilation})
+                         .attr("pads", Ints{s.pad_begin, s.pad_begin, s.pad_end, s.pad_end})
+                         .attr("group", s.groups)
+                         .result();
     const std::int64_t oh = (s.h + s.pad_begin + s.pad_end - (s.kh - 1) * s.dilation - 1) / s.stride + 1;
     const std::int64_t ow = (s.w + s.pad_begin + s.pad_end - (s.kw - 1) * s.dilation - 1) / s.stride + 1;
     REQUIRE(y.dims() == Dims{s.n, s.m, oh, ow});
@@ -158,10 +167,18 @@ TEST_CASE("Conv agrees with its definition over shapes, strides, dilations, pads
 TEST_CASE("Conv in one and three dimensions is Conv in two with extents of one") {
   const Tensor x = random_tensor({2, 3, 12}, 4), w = random_tensor({4, 3, 3}, 5);
   const Floats one = Case("Conv").in(x).in(w).attr("pads", Ints{1, 2}).attr("strides", Ints{2}).floats();
-  const Floats two = Case("Conv").in(x.reshaped({2, 3, 1, 12})).in(w.reshaped({4, 3, 1, 3})).attr("pads", Ints{0, 1, 0, 2})
-                         .attr("strides", Ints{1, 2}).floats();
-  const Floats three = Case("Conv").in(x.reshaped({2, 3, 1, 1, 12})).in(w.reshaped({4, 3, 1, 1, 3}))
-                           .attr("pads", Ints{0, 0, 1, 0, 0, 2}).attr("strides", Ints{1, 1, 2}).floats();
+  const Floats two = Case("Conv")
+                         .in(x.reshaped({2, 3, 1, 12}))
+                         .in(w.reshaped({4, 3, 1, 3}))
+                         .attr("pads", Ints{0, 1, 0, 2})
+                         .attr("strides", Ints{1, 2})
+                         .floats();
+  const Floats three = Case("Conv")
+                           .in(x.reshaped({2, 3, 1, 1, 12}))
+                           .in(w.reshaped({4, 3, 1, 1, 3}))
+                           .attr("pads", Ints{0, 0, 1, 0, 0, 2})
+                           .attr("strides", Ints{1, 1, 2})
+                           .floats();
   CHECK(one == two);
   CHECK(two == three);
 }
@@ -171,7 +188,10 @@ TEST_CASE("16-bit floats are computed in float32 and rounded once") {
   Random random(6);
   for (std::int64_t i = 0; i < x.size(); ++i) x.set_from_double(i, static_cast<double>(random.uniform(-1, 1)));
   for (std::int64_t i = 0; i < w.size(); ++i) w.set_from_double(i, static_cast<double>(random.uniform(-1, 1)));
-  const Floats exact = Case("Conv").in(Tensor::of<float>(x.dims(), x.as_floats())).in(Tensor::of<float>(w.dims(), w.as_floats())).floats();
+  const Floats exact = Case("Conv")
+                           .in(Tensor::of<float>(x.dims(), x.as_floats()))
+                           .in(Tensor::of<float>(w.dims(), w.as_floats()))
+                           .floats();
   const Tensor half = Case("Conv").in(x).in(w).result();
   REQUIRE(half.dtype() == DType::float16);
   for (std::size_t i = 0; i < exact.size(); ++i) {
@@ -199,8 +219,9 @@ TEST_CASE("The bits of a product depend on no split of rows, columns or depth") 
   for (std::int64_t i = 0; i < kM; i += 5)
     for (std::int64_t j = 0; j < kN; j += 37)
       for (std::int64_t k = 0; k < kK; k += 101) {
-        ops::multiply_add(std::min<std::int64_t>(5, kM - i), std::min<std::int64_t>(37, kN - j), std::min<std::int64_t>(101, kK - k),
-                          {av + i * kK + k, kK, 1}, {bv + k * kN + j, kN, 1}, parts.data() + i * kN + j, kN);
+        ops::multiply_add(std::min<std::int64_t>(5, kM - i), std::min<std::int64_t>(37, kN - j),
+                          std::min<std::int64_t>(101, kK - k), {av + i * kK + k, kK, 1}, {bv + k * kN + j, kN, 1},
+                          parts.data() + i * kN + j, kN);
       }
   CHECK(parts == whole);
   // Transposed views.
@@ -219,7 +240,8 @@ TEST_CASE("Windows: hostile numbers are refused, with the attribute's name") {
   const auto conv = [&] { return Case("Conv").in(x).in(w); };
   CHECK_THAT(conv().attr("strides", Ints{0, 1}).error(), Catch::Contains("'strides' contains 0"));
   CHECK_THAT(conv().attr("strides", Ints{1}).error(), Catch::Contains("'strides' has 1 entries, expected 2"));
-  CHECK_THAT(conv().attr("dilations", Ints{std::numeric_limits<std::int64_t>::max(), 1}).error(), Catch::Contains("'dilations'"));
+  CHECK_THAT(conv().attr("dilations", Ints{std::numeric_limits<std::int64_t>::max(), 1}).error(),
+             Catch::Contains("'dilations'"));
   CHECK_THAT(conv().attr("pads", Ints{-1, 0, 0, 0}).error(), Catch::Contains("'pads' contains -1"));
   CHECK_THAT(conv().attr("dilations", Ints{2, 2}).error(), Catch::Contains("reaches over 5"));
   CHECK_THAT(conv().attr("kernel_shape", Ints{2, 2}).error(), Catch::Contains("'kernel_shape'"));
@@ -230,13 +252,22 @@ TEST_CASE("Windows: hostile numbers are refused, with the attribute's name") {
   // An output beyond the cap is refused before it is allocated.
   CHECK_THAT(conv().attr("pads", Ints{1 << 29, 1 << 29, 1 << 29, 1 << 29}).error(), Catch::Contains("bytes"));
   CHECK_THAT(Case("MaxPool").in(x).error(), Catch::Contains("'kernel_shape' is missing"));
-  CHECK_THAT(Case("MaxPool").in(x).attr("kernel_shape", Ints{2, 2}).attr("pads", Ints{2, 2, 0, 0}).error(), Catch::Contains("pads"));
+  CHECK_THAT(Case("MaxPool").in(x).attr("kernel_shape", Ints{2, 2}).attr("pads", Ints{2, 2, 0, 0}).error(),
+             Catch::Contains("pads"));
   CHECK_THAT(Case("Conv").in(random_tensor({4, 4}, 1)).in(random_tensor({4, 4}, 1)).error(), Catch::Contains("rank 3"));
-  CHECK_THAT(Case("ConvTranspose").in(x).in(w).attr("output_padding", Ints{1, 1}).error(), Catch::Contains("output_padding"));
-  CHECK_THAT(Case("ConvTranspose").in(x).in(w).attr("output_shape", Ints{1LL << 50, 4}).error(), Catch::Contains("output_shape"));
+  CHECK_THAT(Case("ConvTranspose").in(x).in(w).attr("output_padding", Ints{1, 1}).error(),
+             Catch::Contains("output_padding"));
+  CHECK_THAT(Case("ConvTranspose").in(x).in(w).attr("output_shape", Ints{1LL << 50, 4}).error(),
+             Catch::Contains("output_shape"));
   CHECK_THAT(Case("LRN").in(x).error(), Catch::Contains("'size' is missing"));
-  CHECK_THAT(Case("BatchNormalization").in(x).in(random_tensor({2}, 1)).in(random_tensor({1}, 1)).in(random_tensor({1}, 1))
-                 .in(random_tensor({1}, 1)).error(), Catch::Contains("input 1 (scale)"));
+  CHECK_THAT(Case("BatchNormalization")
+                 .in(x)
+                 .in(random_tensor({2}, 1))
+                 .in(random_tensor({1}, 1))
+                 .in(random_tensor({1}, 1))
+                 .in(random_tensor({1}, 1))
+                 .error(),
+             Catch::Contains("input 1 (scale)"));
 }
 
 TEST_CASE("Windows: ceil_mode drops a last window that starts behind the image") {
@@ -254,7 +285,12 @@ TEST_CASE("Windows: ceil_mode drops a last window that starts behind the image")
 TEST_CASE("AveragePool: a clipped last window counts image and padding only") {
   const Tensor x = Tensor::of<float>({1, 1, 4}, Floats{1, 2, 3, 4});
   const auto pool = [&] {
-    return Case("AveragePool").in(x).attr("kernel_shape", Ints{3}).attr("strides", Ints{2}).attr("pads", Ints{1, 1}).attr("ceil_mode", std::int64_t{1});
+    return Case("AveragePool")
+        .in(x)
+        .attr("kernel_shape", Ints{3})
+        .attr("strides", Ints{2})
+        .attr("pads", Ints{1, 1})
+        .attr("ceil_mode", std::int64_t{1});
   };
   CHECK(pool().floats() == Floats{1.5f, 3.0f, 4.0f});
   // Windows cover [pad,1,2], [2,3,4], [4,pad] (the third is cut to two positions).
@@ -263,13 +299,21 @@ TEST_CASE("AveragePool: a clipped last window counts image and padding only") {
 
 TEST_CASE("MaxPool: NaN wins, the first of equals is the index, negative inputs are not beaten by padding") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const Floats with_nan = Case("MaxPool").in(Tensor::of<float>({1, 1, 4}, Floats{1, nan, 3, 2})).attr("kernel_shape", Ints{2}).floats();
+  const Floats with_nan =
+      Case("MaxPool").in(Tensor::of<float>({1, 1, 4}, Floats{1, nan, 3, 2})).attr("kernel_shape", Ints{2}).floats();
   CHECK((std::isnan(with_nan[0]) && std::isnan(with_nan[1]) && with_nan[2] == 3));
-  const Case equal = Case("MaxPool").in(Tensor::of<float>({1, 1, 2, 2}, Floats{-5, -5, -5, -5})).attr("kernel_shape", Ints{2, 2})
-                         .attr("pads", Ints{1, 1, 1, 1}).outputs(2);
+  const Case equal = Case("MaxPool")
+                         .in(Tensor::of<float>({1, 1, 2, 2}, Floats{-5, -5, -5, -5}))
+                         .attr("kernel_shape", Ints{2, 2})
+                         .attr("pads", Ints{1, 1, 1, 1})
+                         .outputs(2);
   CHECK(equal.floats() == Floats(9, -5.0f));
   CHECK(equal.result(1).as_int64s() == Ints{0, 0, 1, 0, 0, 1, 2, 2, 3});
-  CHECK(Case("MaxPool").in(Tensor::of<std::int8_t>({1, 1, 2}, std::vector<std::int8_t>{-3, -7})).attr("kernel_shape", Ints{2}).result().as_int64s() == Ints{-3});
+  CHECK(Case("MaxPool")
+            .in(Tensor::of<std::int8_t>({1, 1, 2}, std::vector<std::int8_t>{-3, -7}))
+            .attr("kernel_shape", Ints{2})
+            .result()
+            .as_int64s() == Ints{-3});
 }
 
 TEST_CASE("QuantizeLinear rounds half to even, saturates, and gives NaN the lowest value") {
@@ -277,7 +321,8 @@ TEST_CASE("QuantizeLinear rounds half to even, saturates, and gives NaN the lowe
   const Tensor x = Tensor::of<float>({9}, Floats{0.5f, 1.5f, 2.5f, -0.5f, 1000, -1000, nan, inf, -inf});
   const Tensor q = Case("QuantizeLinear").in(x).in(Tensor::scalar(1.0f)).in(Tensor::scalar<std::int8_t>(1)).result();
   CHECK(q.as_int64s() == Ints{1, 3, 3, 1, 127, -128, -128, 127, -128});
-  const Tensor back = Case("DequantizeLinear").in(q).in(Tensor::scalar(0.5f)).in(Tensor::scalar<std::int8_t>(1)).result();
+  const Tensor back =
+      Case("DequantizeLinear").in(q).in(Tensor::scalar(0.5f)).in(Tensor::scalar<std::int8_t>(1)).result();
   CHECK(back.as_floats() == Floats{0, 1, 1, 0, 63, -64.5f, -64.5f, 63, -64.5f});
 }
 
@@ -293,43 +338,69 @@ TEST_CASE("Rounding half to even at the edges of float32") {
 
 TEST_CASE("Quantization per axis and per block, four bits included") {
   const Tensor x = Tensor::of<float>({2, 3}, Floats{1, 2, 3, 4, 5, 6});
-  const Tensor axis = Case("QuantizeLinear").in(x).in(Tensor::of<float>({2}, Floats{1, 2})).in(Tensor::zeros(DType::int4, {2}))
-                          .attr("axis", std::int64_t{0}).result();
+  const Tensor axis = Case("QuantizeLinear")
+                          .in(x)
+                          .in(Tensor::of<float>({2}, Floats{1, 2}))
+                          .in(Tensor::zeros(DType::int4, {2}))
+                          .attr("axis", std::int64_t{0})
+                          .result();
   CHECK(axis.dtype() == DType::int4);
   CHECK(axis.as_int64s() == Ints{1, 2, 3, 2, 2, 3});
-  Case block = Case("QuantizeLinear").in(x).in(Tensor::of<float>({2, 2}, Floats{1, 0.5f, 2, 0.25f})).in(Tensor::zeros(DType::uint8, {2, 2}))
-                   .attr("axis", std::int64_t{1}).attr("block_size", std::int64_t{2});
+  Case block = Case("QuantizeLinear")
+                   .in(x)
+                   .in(Tensor::of<float>({2, 2}, Floats{1, 0.5f, 2, 0.25f}))
+                   .in(Tensor::zeros(DType::uint8, {2, 2}))
+                   .attr("axis", std::int64_t{1})
+                   .attr("block_size", std::int64_t{2});
   block.opset = 21;
   CHECK(block.result().as_int64s() == Ints{1, 2, 6, 2, 2, 24});
-  CHECK_THAT(Case("QuantizeLinear").in(x).in(Tensor::of<float>({4}, Floats{1, 1, 1, 1})).error(), Catch::Contains("input 1 (scale)"));
+  CHECK_THAT(Case("QuantizeLinear").in(x).in(Tensor::of<float>({4}, Floats{1, 1, 1, 1})).error(),
+             Catch::Contains("input 1 (scale)"));
 }
 
 TEST_CASE("QLinearConv sums exactly in the presence of extreme zero points") {
   const Tensor x = Tensor::of<std::uint8_t>({1, 1, 2, 2}, std::vector<std::uint8_t>{0, 255, 255, 0});
   const Tensor w = Tensor::of<std::int8_t>({1, 1, 1, 1}, std::vector<std::int8_t>{-128});
-  const Tensor y = Case("QLinearConv").in(x).in(Tensor::scalar(0.5f)).in(Tensor::scalar<std::uint8_t>(255)).in(w).in(Tensor::scalar(0.5f))
-                       .in(Tensor::scalar<std::int8_t>(127)).in(Tensor::scalar(255.0f)).in(Tensor::scalar<std::uint8_t>(3)).result();
+  const Tensor y = Case("QLinearConv")
+                       .in(x)
+                       .in(Tensor::scalar(0.5f))
+                       .in(Tensor::scalar<std::uint8_t>(255))
+                       .in(w)
+                       .in(Tensor::scalar(0.5f))
+                       .in(Tensor::scalar<std::int8_t>(127))
+                       .in(Tensor::scalar(255.0f))
+                       .in(Tensor::scalar<std::uint8_t>(3))
+                       .result();
   // (0 - 255) * (-128 - 127) = 65025; 65025 * 0.25 / 255 = 63.75
   CHECK(y.as_int64s() == Ints{67, 3, 3, 67});
 }
 
 TEST_CASE("Clip: NaN stays, min above max gives max, bounds must match") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const Floats y = Case("Clip").in(Tensor::of<float>({3}, Floats{nan, -9, 9})).in(Tensor::scalar(2.0f)).in(Tensor::scalar(1.0f)).floats();
+  const Floats y = Case("Clip")
+                       .in(Tensor::of<float>({3}, Floats{nan, -9, 9}))
+                       .in(Tensor::scalar(2.0f))
+                       .in(Tensor::scalar(1.0f))
+                       .floats();
   CHECK((std::isnan(y[0]) && y[1] == 1 && y[2] == 1));
   CHECK_THAT(Case("Clip").in(Tensor::scalar(1.0f)).in(Tensor::scalar(1.0)).error(), Catch::Contains("input 1 (min)"));
 }
 
 TEST_CASE("Softmax of large and infinite logits") {
   const float inf = std::numeric_limits<float>::infinity();
-  CHECK(Case("Softmax").in(Tensor::of<float>({2, 2}, Floats{1000, 1000, -inf, 0})).floats() == Floats{0.5f, 0.5f, 0, 1});
+  CHECK(Case("Softmax").in(Tensor::of<float>({2, 2}, Floats{1000, 1000, -inf, 0})).floats() ==
+        Floats{0.5f, 0.5f, 0, 1});
   CHECK(Case("LogSoftmax").in(Tensor::of<float>({1, 2}, Floats{-inf, 0})).floats() == Floats{-inf, 0});
   CHECK(Case("Softmax").in(Tensor::zeros(DType::float32, {2, 0})).result().dims() == Dims{2, 0});
 }
 
 TEST_CASE("MatMul: integers wrap, batches broadcast, a vector loses its axis") {
   const Tensor big = Tensor::of<std::int32_t>({1, 2}, std::vector<std::int32_t>{1 << 30, 1 << 30});
-  CHECK(Case("MatMul").in(big).in(Tensor::of<std::int32_t>({2, 1}, std::vector<std::int32_t>{2, 2})).result().as_int64s() == Ints{0});
+  CHECK(Case("MatMul")
+            .in(big)
+            .in(Tensor::of<std::int32_t>({2, 1}, std::vector<std::int32_t>{2, 2}))
+            .result()
+            .as_int64s() == Ints{0});
   const Tensor a = random_tensor({3, 1, 2, 4}, 1), b = random_tensor({5, 4, 3}, 2);
   const Tensor y = Case("MatMul").in(a).in(b).result();
   REQUIRE(y.dims() == Dims{3, 5, 2, 3});
@@ -338,17 +409,21 @@ TEST_CASE("MatMul: integers wrap, batches broadcast, a vector loses its axis") {
   CHECK(y.as_double(((1 * 5 + 3) * 2 + 1) * 3 + 2) == Approx(want).margin(1e-6));
   CHECK(Case("MatMul").in(random_tensor({4}, 1)).in(b).result().dims() == Dims{5, 3});
   CHECK(Case("MatMul").in(random_tensor({4}, 1)).in(random_tensor({4}, 2)).result().dims() == Dims{});
-  CHECK_THAT(Case("MatMul").in(a).in(random_tensor({3, 3}, 1)).error(), Catch::Contains("4 columns of A meet 3 rows of B"));
-  CHECK(Case("MatMul").in(Tensor::zeros(DType::float32, {2, 0})).in(Tensor::zeros(DType::float32, {0, 3})).floats() == Floats(6, 0.0f));
+  CHECK_THAT(Case("MatMul").in(a).in(random_tensor({3, 3}, 1)).error(),
+             Catch::Contains("4 columns of A meet 3 rows of B"));
+  CHECK(Case("MatMul").in(Tensor::zeros(DType::float32, {2, 0})).in(Tensor::zeros(DType::float32, {0, 3})).floats() ==
+        Floats(6, 0.0f));
 }
 
 TEST_CASE("Inference follows shape arithmetic and keeps symbols") {
   CHECK(shape_after_inference(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[N,3,8,8] x) => (float[?,?,?,?] y)
     <float[4,3,3,3] w = random(1)>
-    { y = Conv <pads = [1,1,1,1]> (x, w) })", "y") == "float[N,4,8,8]");
+    { y = Conv <pads = [1,1,1,1]> (x, w) })",
+                              "y") == "float[N,4,8,8]");
   CHECK(shape_after_inference(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[N,3,H,8] x) => (float[?,?,?,?] y)
     <float[4,3,3,3] w = random(1)>
-    { y = Conv <auto_pad = "SAME_UPPER"> (x, w) })", "y") == "float[N,4,H,8]");
+    { y = Conv <auto_pad = "SAME_UPPER"> (x, w) })",
+                              "y") == "float[N,4,H,8]");
   CHECK(shape_after_inference(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[N,3,4,5] x) => (float[?,?] y)
     <int64[1] first = {0}, int64[1] rest = {-1}, int64[1] axis = {0}, int64[1] one = {1}>
     {
@@ -356,7 +431,8 @@ TEST_CASE("Inference follows shape arithmetic and keeps symbols") {
       n = Slice (s, first, one, axis)
       t = Concat <axis = 0> (n, rest)
       y = Reshape (x, t)
-    })", "y") == "float[N,60]");
+    })",
+                              "y") == "float[N,60]");
   CHECK(shape_after_inference(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[2,3,4,5] x) => (float[?,?] y)
     <int64[1] first = {0}, int64[1] rest = {-1}, int64[1] axis = {0}, int64[1] one = {1}>
     {
@@ -364,21 +440,27 @@ TEST_CASE("Inference follows shape arithmetic and keeps symbols") {
       n = Slice (s, first, one, axis)
       t = Concat <axis = 0> (n, rest)
       y = Reshape (x, t)
-    })", "y") == "float[2,60]");
+    })",
+                              "y") == "float[2,60]");
 }
 
 TEST_CASE("Inference: a contradiction names the node and both types") {
-  const std::string declared = inference_error(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[1,3,8,8] x) => (float[1,4,9,9] y)
+  const std::string declared =
+      inference_error(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[1,3,8,8] x) => (float[1,4,9,9] y)
     <float[4,3,3,3] w = random(1)> { ["conv1"] y = Conv (x, w) })");
-  CHECK_THAT(declared, Catch::Contains("conv1") && Catch::Contains("float[1,4,9,9]") && Catch::Contains("float[1,4,6,6]"));
+  CHECK_THAT(declared,
+             Catch::Contains("conv1") && Catch::Contains("float[1,4,9,9]") && Catch::Contains("float[1,4,6,6]"));
   CHECK_THAT(inference_error(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[1,5,8,8] x) => (float[?,?,?,?] y)
-    <float[4,3,3,3] w = random(1)> { ["conv1"] y = Conv (x, w) })"), Catch::Contains("conv1") && Catch::Contains("input 1 (W)"));
+    <float[4,3,3,3] w = random(1)> { ["conv1"] y = Conv (x, w) })"),
+             Catch::Contains("conv1") && Catch::Contains("input 1 (W)"));
   CHECK_THAT(inference_error(R"(<ir_version: 8, opset_import: ["" : 13]> g (float[2,3] x) => (float[?,?] y)
-    <float[4,5] w = random(1)> { ["fc"] y = MatMul (x, w) })"), Catch::Contains("fc") && Catch::Contains("3 columns of A meet 4 rows of B"));
+    <float[4,5] w = random(1)> { ["fc"] y = MatMul (x, w) })"),
+             Catch::Contains("fc") && Catch::Contains("3 columns of A meet 4 rows of B"));
 }
 
 TEST_CASE("Binding a symbol or an input's shape") {
-  const std::string text = R"(<ir_version: 8, opset_import: ["" : 13]> g (float[N,3] x, float[N,3] z) => (float[N,3] y) { y = Add (x, z) })";
+  const std::string text =
+      R"(<ir_version: 8, opset_import: ["" : 13]> g (float[N,3] x, float[N,3] z) => (float[N,3] y) { y = Add (x, z) })";
   Model model = parsed(text);
   const ops::ShapeBinding symbol[] = {{"N", {4}}};
   REQUIRE(ops::bind_shapes(model, symbol).has_value());
@@ -400,37 +482,52 @@ TEST_CASE("Facts: channels, MACs, reduction and depthwise follow from the iterat
     return ops::facts_of(model, model.graph, model.graph.find_node("n"));
   };
   const std::string head = R"(<ir_version: 8, opset_import: ["" : 13]> g )";
-  const auto conv = facts_of_node(head + R"((float[2,8,10,10] x) => (float[?,?,?,?] y) <float[16,4,3,3] w = random(1)> { ["n"] y = Conv <group = 2> (x, w) })");
+  const auto conv = facts_of_node(
+      head +
+      R"((float[2,8,10,10] x) => (float[?,?,?,?] y) <float[16,4,3,3] w = random(1)> { ["n"] y = Conv <group = 2> (x, w) })");
   CHECK(ops::macs(conv.space) == 2 * 16 * 4 * 9 * 64);
   CHECK(ops::channel_axis(conv.space, 1) == 0);
   CHECK(ops::output_channel_axis(conv.space) == 1);
   CHECK(ops::reduction_size(conv.space) == 36);
   CHECK_FALSE(ops::is_depthwise(conv.space));
-  const auto depthwise = facts_of_node(head + R"((float[1,8,10,10] x) => (float[?,?,?,?] y) <float[8,1,3,3] w = random(1)> { ["n"] y = Conv <group = 8> (x, w) })");
+  const auto depthwise = facts_of_node(
+      head +
+      R"((float[1,8,10,10] x) => (float[?,?,?,?] y) <float[8,1,3,3] w = random(1)> { ["n"] y = Conv <group = 8> (x, w) })");
   CHECK(ops::is_depthwise(depthwise.space));
   CHECK(ops::channel_axis(depthwise.space, 1) == 0);
-  const auto single = facts_of_node(head + R"((float[1,1,10,10] x) => (float[?,?,?,?] y) <float[8,1,3,3] w = random(1)> { ["n"] y = Conv (x, w) })");
+  const auto single = facts_of_node(
+      head + R"((float[1,1,10,10] x) => (float[?,?,?,?] y) <float[8,1,3,3] w = random(1)> { ["n"] y = Conv (x, w) })");
   CHECK_FALSE(ops::is_depthwise(single.space));
-  const auto transposed = facts_of_node(head + R"((float[1,6,5,5] x) => (float[?,?,?,?] y) <float[6,4,3,3] w = random(1)> { ["n"] y = ConvTranspose <strides = [2,2]> (x, w) })");
+  const auto transposed = facts_of_node(
+      head +
+      R"((float[1,6,5,5] x) => (float[?,?,?,?] y) <float[6,4,3,3] w = random(1)> { ["n"] y = ConvTranspose <strides = [2,2]> (x, w) })");
   CHECK(ops::channel_axis(transposed.space, 1) == 1);
   CHECK(ops::macs(transposed.space) == 6 * 4 * 9 * 25);
   CHECK(ops::reduction_size(transposed.space) == 6 * 4);  // at most 2 x 2 taps meet in one output
-  const auto matmul = facts_of_node(head + R"((float[2,7,5] x) => (float[?,?,?] y) <float[5,3] w = random(1)> { ["n"] y = MatMul (x, w) })");
+  const auto matmul = facts_of_node(
+      head + R"((float[2,7,5] x) => (float[?,?,?] y) <float[5,3] w = random(1)> { ["n"] y = MatMul (x, w) })");
   CHECK(ops::channel_axis(matmul.space, 1) == 1);
   CHECK(ops::output_channel_axis(matmul.space) == 2);
   CHECK(ops::macs(matmul.space) == 2 * 7 * 5 * 3);
-  const auto batched = facts_of_node(head + R"((float[2,7,5] x) => (float[?,?,?] y) <float[2,5,3] w = random(1)> { ["n"] y = MatMul (x, w) })");
+  const auto batched = facts_of_node(
+      head + R"((float[2,7,5] x) => (float[?,?,?] y) <float[2,5,3] w = random(1)> { ["n"] y = MatMul (x, w) })");
   CHECK(ops::channel_axis(batched.space, 1) == 2);
-  const auto gemm = facts_of_node(head + R"((float[7,5] x) => (float[?,?] y) <float[3,5] w = random(1), float[3] b = random(2)> { ["n"] y = Gemm <transB = 1> (x, w, b) })");
+  const auto gemm = facts_of_node(
+      head +
+      R"((float[7,5] x) => (float[?,?] y) <float[3,5] w = random(1), float[3] b = random(2)> { ["n"] y = Gemm <transB = 1> (x, w, b) })");
   CHECK(ops::channel_axis(gemm.space, 1) == 0);
   CHECK(gemm.value.bias_operand == 2);
   CHECK(gemm.value.quant == ops::QuantRole::bilinear);
-  const auto scaled = facts_of_node(head + R"((float[7,5] x) => (float[?,?] y) <float[3,5] w = random(1)> { ["n"] y = Gemm <transB = 1, alpha = 0.5> (x, w) })");
+  const auto scaled = facts_of_node(
+      head +
+      R"((float[7,5] x) => (float[?,?] y) <float[3,5] w = random(1)> { ["n"] y = Gemm <transB = 1, alpha = 0.5> (x, w) })");
   CHECK(scaled.value.quant == ops::QuantRole::none);
   const auto relu = facts_of_node(head + R"((float[7,5] x) => (float[?,?] y) { ["n"] y = Relu (x) })");
   REQUIRE(relu.value.clamp.has_value());
   CHECK(relu.value.clamp->low == 0);
-  const auto clip = facts_of_node(head + R"((float[7,5] x) => (float[?,?] y) <float low = {0}, float high = {6}> { ["n"] y = Clip (x, low, high) })");
+  const auto clip = facts_of_node(
+      head +
+      R"((float[7,5] x) => (float[?,?] y) <float low = {0}, float high = {6}> { ["n"] y = Clip (x, low, high) })");
   REQUIRE(clip.value.clamp.has_value());
   CHECK(clip.value.clamp->high == 6);
   const auto softmax = facts_of_node(head + R"((float[7,5] x) => (float[?,?] y) { ["n"] y = Softmax (x) })");
@@ -438,19 +535,22 @@ TEST_CASE("Facts: channels, MACs, reduction and depthwise follow from the iterat
 }
 
 TEST_CASE("Upgrade: attributes of old forms become operands, results stay") {
-  Model clip = parsed(R"(<ir_version: 4, opset_import: ["" : 7]> g (float[3] x) => (float[3] y) { y = Clip <min = -1.0, max = 2.0> (x) })");
+  Model clip = parsed(
+      R"(<ir_version: 4, opset_import: ["" : 7]> g (float[3] x) => (float[3] y) { y = Clip <min = -1.0, max = 2.0> (x) })");
   REQUIRE(ops::upgrade_to_base(clip).value());
   CHECK(clip.opset() == ops::kBaseOpset);
   REQUIRE(verify(clip).has_value());
   CHECK(run_model(clip, Tensor::of<float>({3}, Floats{-5, 1, 5})) == Floats{-1, 1, 2});
 
   // The softmax of opset 12 and before runs over all axes from `axis` on.
-  Model softmax = parsed(R"(<ir_version: 4, opset_import: ["" : 11]> g (float[1,2,2] x) => (float[1,2,2] y) { y = Softmax <axis = 1> (x) })");
+  Model softmax = parsed(
+      R"(<ir_version: 4, opset_import: ["" : 11]> g (float[1,2,2] x) => (float[1,2,2] y) { y = Softmax <axis = 1> (x) })");
   REQUIRE(ops::upgrade_to_base(softmax).value());
   REQUIRE(verify(softmax).has_value());
   CHECK(run_model(softmax, Tensor::of<float>({1, 2, 2}, Floats{0, 0, 0, 0})) == Floats{0.25f, 0.25f, 0.25f, 0.25f});
   CHECK(softmax.graph.value(softmax.graph.outputs()[0]).name == "y");
-  Model plain = parsed(R"(<ir_version: 4, opset_import: ["" : 11]> g (float[1,4,1,1] x) => (float[1,4,1,1] y) { y = Softmax <axis = 1> (x) })");
+  Model plain = parsed(
+      R"(<ir_version: 4, opset_import: ["" : 11]> g (float[1,4,1,1] x) => (float[1,4,1,1] y) { y = Softmax <axis = 1> (x) })");
   REQUIRE(ops::upgrade_to_base(plain).value());
   CHECK(plain.graph.node_count() == 1);
   CHECK(run_model(plain, Tensor::zeros(DType::float32, {1, 4, 1, 1})) == Floats(4, 0.25f));
@@ -462,7 +562,8 @@ TEST_CASE("Upgrade: attributes of old forms become operands, results stay") {
   REQUIRE(verify(batch).has_value());
   CHECK(run_model(batch, Tensor::of<float>({2, 1, 2}, Floats{1, 2, 5, 5})) == Floats{0, 1, 2, 3});
 
-  Model dropout = parsed(R"(<ir_version: 4, opset_import: ["" : 9]> g (float[2] x) => (float[2] y) { y = Dropout <ratio = 0.9> (x) })");
+  Model dropout = parsed(
+      R"(<ir_version: 4, opset_import: ["" : 9]> g (float[2] x) => (float[2] y) { y = Dropout <ratio = 0.9> (x) })");
   REQUIRE(ops::upgrade_to_base(dropout).value());
   CHECK(run_model(dropout, Tensor::of<float>({2}, Floats{1, 2})) == Floats{1, 2});
 }
@@ -473,7 +574,8 @@ TEST_CASE("Upgrade: what Bevel cannot lift keeps its opset") {
   CHECK(scan.opset() == 12);
   Model future = parsed(R"(<ir_version: 4, opset_import: ["" : 99]> g (float[2] x) => (float y) { y = Relu (x) })");
   CHECK_FALSE(ops::upgrade_to_base(future).value());
-  Model old = parsed(R"(<ir_version: 3, opset_import: ["" : 6]> g (float[2,3] x, float[2] z) => (float y) { y = Add <broadcast = 1, axis = 0> (x, z) })");
+  Model old = parsed(
+      R"(<ir_version: 3, opset_import: ["" : 6]> g (float[2,3] x, float[2] z) => (float y) { y = Add <broadcast = 1, axis = 0> (x, z) })");
   CHECK_FALSE(ops::upgrade_to_base(old).value());
 }
 
@@ -486,7 +588,9 @@ TEST_CASE("The registry is sorted, finds every record, and every record is compl
     CHECK(ops::find_op(record.domain, record.name) == &record);
     CHECK((record.infer != nullptr || record.upgrade != nullptr));  // Upsample exists to be lifted to Resize
     CHECK((record.max_inputs == -1 || record.min_inputs <= record.max_inputs));
-    if (i > 0) CHECK((all[i - 1]->domain < record.domain || (all[i - 1]->domain == record.domain && all[i - 1]->name < record.name)));
+    if (i > 0)
+      CHECK((all[i - 1]->domain < record.domain ||
+             (all[i - 1]->domain == record.domain && all[i - 1]->name < record.name)));
   }
   CHECK(ops::find_op("", "NoSuchOp") == nullptr);
   CHECK(ops::find_op("com.example", "Conv") == nullptr);
