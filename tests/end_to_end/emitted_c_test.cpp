@@ -74,7 +74,7 @@ TEST_CASE("emission is deterministic and refuses names that are no identifiers")
     INFO(name);
     const auto result = bevel::emit::emit_c(program, {name});
     REQUIRE_FALSE(result);
-    CHECK(result.error().code == bevel::ExitCode::input);
+    CHECK(result.error().code == bevel::ExitCode::usage);
   }
   const auto named = bevel::emit::emit_c(program, {"kws_v2"});
   REQUIRE(named);

@@ -31,10 +31,11 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
       const int32_t kx0 = bvl_first_tap(x0, p->dilation_w);
       const int32_t kx1 = bvl_end_tap(x0, p->dilation_w, p->kernel_w, p->in_w);
       const int32_t columns = kx1 - kx0;
+      const int32_t tap_rows = columns > 0 ? bvl_max(ky1 - ky0, 0) : 0;
       if (blocks > 0) {
         /* The first tap inside, for channel 0; and from a row's end to the next row. */
-        const int8_t* w_first = weights + (ky0 * p->kernel_w + kx0) * channels;
-        const int8_t* x_first = image + ((y0 + ky0 * p->dilation_h) * p->in_w + x0 + kx0 * p->dilation_w) * in_c;
+        const int32_t w_at = tap_rows > 0 ? (ky0 * p->kernel_w + kx0) * channels : 0;
+        const int32_t x_at = tap_rows > 0 ? ((y0 + ky0 * p->dilation_h) * p->in_w + x0 + kx0 * p->dilation_w) * in_c : 0;
         const int32_t w_row = (p->kernel_w - columns) * channels;
         const int32_t x_row = p->dilation_h * p->in_w * in_c - columns * x_step;
 #if BVL_ARM_DSP
@@ -42,8 +43,8 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
 #endif
         for (int32_t c = 0; c < blocks; c += 4) {
           uint32_t a0 = base[c], a1 = base[c + 1], a2 = base[c + 2], a3 = base[c + 3];
-          const int8_t *w = w_first + c, *x = x_first + c;
-          for (int32_t rows = columns > 0 ? ky1 - ky0 : 0; rows > 0; --rows, x += x_row, w += w_row) {
+          const int8_t *w = weights + w_at + c, *x = image + x_at + c;
+          for (int32_t rows = tap_rows; rows > 0; --rows) {
             for (int32_t count = columns; count > 0; --count) {
 #if BVL_ARM_DSP
               const uint32_t four_x = bvl_load4(x), four_w = bvl_load4(w);
@@ -62,6 +63,8 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
               x += x_step;
               w += channels;
             }
+            x += x_row;
+            w += w_row;
           }
           y[c] = bvl_requantize(a0, multipliers[c], &output);
           y[c + 1] = bvl_requantize(a1, multipliers[c + 1], &output);
@@ -106,6 +109,6 @@ int bvl_depthwise_conv2d_s8_check(const void* params, const bvl_step* step, cons
          bvl_s8_ok(in[0], bvl_times4(p->n, p->in_h, p->in_w, p->in_c)) &&
          bvl_s8_ok(in[1], bvl_times4(p->kernel_h, p->kernel_w, p->out_c, 1)) && bvl_s32_ok(in[2], p->out_c) &&
          bvl_f32_ok(in[3], p->out_c) && bvl_s8_ok(out[0], bvl_times4(p->n, p->out_h, p->out_w, p->out_c)) &&
-         bvl_times(p->dilation_w, p->in_c) > 0 && step->scratch_bytes >= bvl_depthwise_conv2d_s8_scratch(params);
+         bvl_times(p->dilation_w, p->in_c) > 0 && bvl_times4(p->dilation_h, p->in_w, p->in_c, 1) > 0 && step->scratch_bytes >= bvl_depthwise_conv2d_s8_scratch(params);
 }
 #endif
