@@ -28,7 +28,7 @@ voidpf cursor_open(voidpf opaque, const void*, int) { return opaque; }
 uLong cursor_read(voidpf, voidpf stream, void* buffer, uLong size) {
   auto& cursor = *static_cast<Cursor*>(stream);
   const std::uint64_t count = std::min<std::uint64_t>(size, cursor.bytes.size() - cursor.position);
-  std::memcpy(buffer, cursor.bytes.data() + cursor.position, count);
+  if (count > 0) std::memcpy(buffer, cursor.bytes.data() + cursor.position, count);
   cursor.position += count;
   return static_cast<uLong>(count);
 }

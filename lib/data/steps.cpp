@@ -254,6 +254,7 @@ Result<Tensor> resize(const Tensor& image, std::int64_t height, std::int64_t wid
 }
 
 Result<Tensor> apply_steps(Tensor sample, const std::vector<Step>& steps, const std::string& where) {
+  if (!steps.empty() && sample.size() == 0) return fail_input("{}: the sample is empty", where);
   for (const Step& step : steps) {
     Result<Tensor> next = Tensor();
     switch (step.kind) {

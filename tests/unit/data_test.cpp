@@ -343,6 +343,7 @@ TEST_CASE("steps compute what the description says", "[steps]") {
   CHECK_THAT(error_of(run(R"([{"cast":"uint8"}])", Tensor::scalar<float>(NAN))), Contains("does not fit"));
   CHECK_THAT(error_of(run(R"([{"crop":[5,5]}])", image)), Contains("larger than the image of 4 x 5"));
   CHECK_THAT(error_of(run(R"([{"subtract":[1,2]}])", image)), Contains("2 numbers") && Contains("3 channels"));
+  CHECK_THAT(error_of(run(R"([{"channels":"bgr"}])", Tensor::zeros(DType::uint8, {0, 4, 3}))), Contains("empty"));
   CHECK_THAT(error_of(run(R"([{"channels":"bgr"}])", Tensor::scalar<float>(1))), Contains("3 channels"));
 }
 
