@@ -25,7 +25,7 @@ struct ProgramTensor {
   std::optional<ops::Quantization> quantization;  // in the device domain (int8 zero points)
   std::uint64_t offset = 0;          // arena, constants section or state block
   std::uint64_t bytes = 0;
-  Tensor constant;                   // packed, for BVL_STORAGE_CONSTANT
+  Tensor constant;                   // packed, for BVL_STORAGE_CONSTANT; of a state, its initial value (undefined: zeros)
 };
 
 struct ProgramStep {

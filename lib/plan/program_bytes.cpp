@@ -1,4 +1,5 @@
 // Program -> .bvl bytes (lib/runtime/bevel_format.h). Deterministic: padding is zero, sections stand in a fixed order.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <map>
@@ -81,6 +82,19 @@ bvl_tensor tensor_record(const ProgramTensor& tensor, Bytes& quants, Strings& st
   return record;
 }
 
+// The state block as bvl_reset sets it; empty when every state begins as zeros.
+std::vector<std::byte> initial_state(const Program& program) {
+  std::vector<std::byte> block;
+  for (const ProgramTensor& tensor : program.tensors) {
+    if (tensor.storage != BVL_STORAGE_STATE || !tensor.constant.defined()) continue;
+    const auto bytes = tensor.constant.bytes();
+    BEVEL_CHECK(tensor.offset <= program.state_bytes && bytes.size() <= program.state_bytes - tensor.offset);
+    block.resize(program.state_bytes);
+    std::copy(bytes.begin(), bytes.end(), block.begin() + static_cast<std::ptrdiff_t>(tensor.offset));
+  }
+  return block;
+}
+
 }  // namespace
 
 std::vector<std::byte> program_bytes(const Program& program) {
@@ -100,6 +114,7 @@ std::vector<std::byte> program_bytes(const Program& program) {
     constants.add(tensor.constant.bytes().data(), tensor.constant.bytes().size());
   }
   constants.pad_to(std::max<std::size_t>(constants.size(), program.constant_bytes));
+  const std::vector<std::byte> state_init = initial_state(program);
   for (const ProgramStep& step : program.steps) {
     bvl_step record{};
     record.kernel = static_cast<std::uint16_t>(step.kernel);
@@ -128,27 +143,24 @@ std::vector<std::byte> program_bytes(const Program& program) {
   }
 
   struct Part {
-    std::uint32_t kind, flags;
-    const Bytes* bytes;
+    std::uint32_t kind;
+    const std::vector<std::byte>* bytes;
   };
-  const Part parts[] = {
-      {BVL_SECTION_TENSORS, BVL_SECTION_MUST_UNDERSTAND, &tensors},
-      {BVL_SECTION_QUANT, BVL_SECTION_MUST_UNDERSTAND, &quants},
-      {BVL_SECTION_STEPS, BVL_SECTION_MUST_UNDERSTAND, &steps},
-      {BVL_SECTION_OPERANDS, BVL_SECTION_MUST_UNDERSTAND, &operands},
-      {BVL_SECTION_PARAMS, BVL_SECTION_MUST_UNDERSTAND, &params},
-      {BVL_SECTION_ENTRIES, BVL_SECTION_MUST_UNDERSTAND, &entries},
-      {BVL_SECTION_CONSTANTS, BVL_SECTION_MUST_UNDERSTAND, &constants},
-      {BVL_SECTION_STRINGS, BVL_SECTION_MUST_UNDERSTAND, &strings.bytes()},
+  std::vector<Part> parts = {
+      {BVL_SECTION_TENSORS, &tensors.data()},     {BVL_SECTION_QUANT, &quants.data()},
+      {BVL_SECTION_STEPS, &steps.data()},         {BVL_SECTION_OPERANDS, &operands.data()},
+      {BVL_SECTION_PARAMS, &params.data()},       {BVL_SECTION_ENTRIES, &entries.data()},
+      {BVL_SECTION_CONSTANTS, &constants.data()}, {BVL_SECTION_STRINGS, &strings.bytes().data()},
   };
-  constexpr std::size_t kParts = std::size(parts);
+  if (!state_init.empty()) parts.push_back({BVL_SECTION_STATE_INIT, &state_init});
   const auto aligned = [](std::size_t size) { return (size + BVL_ALIGNMENT - 1) / BVL_ALIGNMENT * BVL_ALIGNMENT; };
 
-  bvl_section table[kParts];
-  std::size_t offset = aligned(sizeof(bvl_header) + sizeof table);
-  for (std::size_t i = 0; i < kParts; ++i) {
-    const std::vector<std::byte>& data = parts[i].bytes->data();
-    table[i] = {parts[i].kind, parts[i].flags, offset, data.size(), bvl_hash(data.data(), data.size())};
+  std::vector<bvl_section> table;
+  const std::size_t table_bytes = parts.size() * sizeof(bvl_section);
+  std::size_t offset = aligned(sizeof(bvl_header) + table_bytes);
+  for (const Part& part : parts) {
+    const std::vector<std::byte>& data = *part.bytes;
+    table.push_back({part.kind, BVL_SECTION_MUST_UNDERSTAND, offset, data.size(), bvl_hash(data.data(), data.size())});
     offset = aligned(offset + data.size());
   }
   bvl_header header{};
@@ -158,18 +170,18 @@ std::vector<std::byte> program_bytes(const Program& program) {
   header.file_bytes = offset;
   header.arena_bytes = program.arena_bytes;
   header.state_bytes = program.state_bytes;
-  header.section_count = kParts;
+  header.section_count = static_cast<std::uint32_t>(parts.size());
   Bytes head;
   head.add(header);
-  head.add(table, sizeof table);
+  head.add(table.data(), table_bytes);
   header.header_hash = bvl_hash(head.data().data(), head.size());
 
   Bytes file;
   file.add(header);
-  file.add(table, sizeof table);
-  for (std::size_t i = 0; i < kParts; ++i) {
+  file.add(table.data(), table_bytes);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
     file.pad_to(table[i].offset);
-    file.add(parts[i].bytes->data().data(), parts[i].bytes->size());
+    file.add(parts[i].bytes->data(), parts[i].bytes->size());
   }
   file.pad_to(header.file_bytes);
   return file.data();

@@ -50,6 +50,19 @@ class ProgramBuilder {
     tensor.constant = std::move(value);
     return add(std::move(tensor));
   }
+  // What outlives a call; `initial` undefined: zeros.
+  std::uint32_t state(const std::string& name, DType dtype, Dims dims, Tensor initial) {
+    plan::ProgramTensor tensor;
+    tensor.name = name;
+    tensor.dtype = dtype;
+    tensor.storage = BVL_STORAGE_STATE;
+    tensor.bytes = static_cast<std::uint64_t>(*packed_bytes(dtype, *element_count(dims)));
+    tensor.dims = tensor.logical_dims = std::move(dims);
+    tensor.offset = program_.state_bytes;
+    program_.state_bytes = (tensor.offset + tensor.bytes + 15) / 16 * 16;
+    tensor.constant = std::move(initial);
+    return add(std::move(tensor));
+  }
   std::uint32_t int8s(const std::string& name, Dims dims) {
     std::vector<std::int8_t> values(static_cast<std::size_t>(*element_count(dims)));
     for (auto& v : values) v = static_cast<std::int8_t>(random_.next());
@@ -145,6 +158,32 @@ inline plan::Program integer_program() {
   return b.finish();
 }
 
+// A depthwise-separable network with channel counts around the widths of vector registers, so that what replaces portable C on
+// a machine runs both its wide loops and its rests.
+inline plan::Program wide_program() {
+  ProgramBuilder b(14);
+  const auto conv = [&](const std::string& name, std::uint32_t from, Dims dims, const bvl_conv2d_s8_params& p, bool depthwise) {
+    const auto to = b.activation(name, DType::int8, std::move(dims));
+    const Dims weights = depthwise ? Dims{p.kernel_h, p.kernel_w, p.out_c} : Dims{p.out_c, p.kernel_h, p.kernel_w, p.in_c / p.groups};
+    b.step(depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8 : BVL_KERNEL_CONV2D_S8, name,
+           {from, b.int8s(name + " weights", weights), b.int32s(name + " bias", p.out_c), b.floats(name + " multipliers", {p.out_c}, 0.0002f, 0.002f)},
+           to, p, p.out_h);
+    return to;
+  };
+  const auto image = b.input("image", DType::int8, {1, 16, 17, 3});
+  const auto stem = conv("stem", image, {1, 8, 9, 40}, {1, 16, 17, 3, 8, 9, 40, 3, 3, 2, 2, 1, 1, 0, 1, 1, -11, 6, -128, 127}, false);
+  const auto spatial = conv("depthwise", stem, {1, 8, 9, 40}, {1, 8, 9, 40, 8, 9, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40, 6, -2, -128, 101}, true);
+  const auto mixed = conv("pointwise", spatial, {1, 8, 9, 67}, {1, 8, 9, 40, 8, 9, 67, 1, 1, 1, 1, 1, 1, 0, 0, 1, -2, 9, -128, 127}, false);
+  const auto deep = conv("depthwise 2", mixed, {1, 8, 9, 67}, {1, 8, 9, 67, 8, 9, 67, 5, 3, 1, 1, 1, 1, 2, 1, 67, 9, -4, -128, 127}, true);
+  const auto sum = b.activation("sum", DType::int8, {1, 8, 9, 67});
+  b.step(BVL_KERNEL_ADD_S8, "residual", {mixed, deep}, sum, bvl_add_s8_params{1, {4824}, {1}, {1}, 9, -4, 2, 0.61f, 0.47f, -128, 127}, 4824);
+  const auto pooled = b.activation("pooled", DType::int8, {1, 1, 1, 67});
+  b.step(BVL_KERNEL_AVG_POOL_S8, "pool", {sum}, pooled, bvl_avg_pool_s8_params{1, 8, 9, 67, 1, 1, 8, 9, 1, 1, 1, 1, 0, 0, 0, 0, 0, 2, -9, 0.03f, 0.01f, -128, 127}, 1);
+  b.step(BVL_KERNEL_DENSE_S8, "classes", {pooled, b.int8s("class weights", {37, 67}), b.int32s("class bias", 37), b.floats("class multipliers", {37}, 0.0005f, 0.002f)},
+         b.output("logits", DType::int8, {1, 37}), bvl_dense_s8_params{1, 67, 37, -9, 2, -128, 127}, 37);
+  return b.finish();
+}
+
 // Float kernels between dequantize and quantize: every unary and binary operation, reductions, pools, products.
 inline plan::Program float_program() {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -190,6 +229,26 @@ inline plan::Program float_program() {
   }
   const auto out = b.output("out", DType::int8, {9, 11});
   b.step(BVL_KERNEL_QUANTIZE_F32_S8, "quantize", {product}, out, bvl_quantize_f32_s8_params{99, 0.02f, -7, -128, 127}, 1);
+  return b.finish();
+}
+
+// Two states that each call reads and writes: `decayed` begins as given, `total` as zeros.
+//   decayed = x + 0.5 * decayed;  total = total + dequantize(x);  outputs: the new decayed, the new total
+inline plan::Program stateful_program() {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  ProgramBuilder b(13);
+  const auto x = b.input("x", DType::int8, {1, 6});
+  const auto decayed = b.state("decayed", DType::int8, {1, 6}, Tensor::of<std::int8_t>({1, 6}, {100, -100, 50, -50, 7, 1}));
+  const auto total = b.state("total", DType::float32, {1, 6}, Tensor());
+  const auto sum = b.output("sum", DType::int8, {1, 6});
+  b.step(BVL_KERNEL_ADD_S8, "decay", {x, decayed}, sum, bvl_add_s8_params{1, {6}, {1}, {1}, 0, 0, 0, 1.0f, 0.5f, -128, 127}, 6);
+  b.step(BVL_KERNEL_COPY, "keep decayed", {sum}, decayed, bvl_copy_params{1, 1, {6}, {1}, {1}, 0, 0}, 6);
+  const auto real = b.activation("real", DType::float32, {1, 6});
+  b.step(BVL_KERNEL_DEQUANTIZE_S8_F32, "dequantize", {x}, real, bvl_dequantize_s8_f32_params{6, 0.25f, 3}, 1);
+  const auto grown = b.output("grown", DType::float32, {1, 6});
+  b.step(BVL_KERNEL_BINARY_F32, "accumulate", {real, total}, grown,
+         bvl_binary_f32_params{BVL_BINARY_ADD, 1, {6}, {1}, {1}, -kInfinity, kInfinity}, 6);
+  b.step(BVL_KERNEL_COPY, "keep total", {grown}, total, bvl_copy_params{4, 1, {6}, {1}, {1}, 0, 0}, 6);
   return b.finish();
 }
 

@@ -33,8 +33,11 @@ BVL_LINKAGE void bvl_add_s8(const void* params, const void* const* in, void* con
 #if BVL_SOFT_FLOAT
       const int32_t fixed = a_value * a_fixed + b_value * b_fixed; /* below 2^31 */
       if (fast && ((uint32_t)fixed & 0xfffffu) - 0x7fe00u >= 0x400u) {
-        const int32_t rounded = (fixed + 0x80000) >> 20;
-        y[i] = (int8_t)(bvl_min(bvl_max(rounded, output.first), output.last) + output.zero_point);
+        int32_t rounded = (fixed + 0x80000) >> 20;
+        /* Written out: a helper that only this branch calls would be unused wherever there is an FPU. */
+        if (rounded < output.first) rounded = output.first;
+        if (rounded > output.last) rounded = output.last;
+        y[i] = (int8_t)(rounded + output.zero_point);
         continue;
       }
 #endif
