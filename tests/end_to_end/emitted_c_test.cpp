@@ -2,6 +2,7 @@
 // that it finds here).
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -32,7 +33,9 @@ void write_folder(const bevel::plan::Program& program, const fs::path& folder, i
   AlignedBytes file(bytes);
   bvl_program opened;
   REQUIRE(bvl_open(file.data(), file.size(), &opened, nullptr) == BVL_OK);
-  AlignedBytes arena(opened.header->arena_bytes);
+  AlignedBytes arena(opened.header->arena_bytes), state(opened.header->state_bytes);
+  std::memset(state.data(), 0xa5, state.size());
+  bvl_reset(&opened, state.data());
   bevel::Random random(77);
   std::string inputs, outputs;
   for (int i = 0; i < samples; ++i) {
@@ -40,7 +43,7 @@ void write_folder(const bevel::plan::Program& program, const fs::path& folder, i
     for (std::uint32_t k = 0; k < entry->input_count + entry->output_count; ++k) {
       const bvl_tensor& tensor = opened.tensors[opened.operands[entry->operands + k]];
       char* place = reinterpret_cast<char*>(arena.data() + tensor.offset);
-      if (k == entry->input_count) REQUIRE(bvl_run(&opened, entry, arena.data(), arena.size(), nullptr, 0) == BVL_OK);
+      if (k == entry->input_count) REQUIRE(bvl_run(&opened, entry, arena.data(), arena.size(), state.data(), state.size()) == BVL_OK);
       if (k < entry->input_count) {
         for (std::uint64_t b = 0; b < tensor.bytes; ++b) place[b] = static_cast<char>(random.next());
       }
@@ -61,6 +64,7 @@ void check(const bevel::plan::Program& program, const std::string& name) {
 }  // namespace
 
 TEST_CASE("integer program") { check(bevel::test::integer_program(), "integer"); }
+TEST_CASE("stateful program") { check(bevel::test::stateful_program(), "stateful"); }
 TEST_CASE("float program") { check(bevel::test::float_program(), "float"); }
 
 TEST_CASE("emission is deterministic and refuses names that are no identifiers") {
