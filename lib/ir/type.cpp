@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "lib/support/result.h"
+
 namespace bevel {
 
 Shape Shape::of(const std::vector<std::int64_t>& known) {
@@ -68,7 +70,7 @@ std::string to_string(const Type& type) {
   for (std::size_t i = 0; i < type.shape.dims.size(); ++i) {
     const Dim& dim = type.shape.dims[i];
     if (i > 0) text += ',';
-    text += dim.known() ? fmt::format("{}", dim.value) : dim.named() ? dim.symbol : "?";
+    text += dim.known() ? fmt::format("{}", dim.value) : dim.named() ? printable(dim.symbol) : "?";
   }
   return text + ']';
 }

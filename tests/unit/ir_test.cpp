@@ -109,6 +109,16 @@ TEST_CASE("sub-byte elements are packed, first in the low bits") {
   CHECK(tensor.bytes().size() == 2);
 }
 
+TEST_CASE("a type is shown with its symbols made printable") {
+  Shape shape = Shape::of({2, 3});
+  shape.dims[0] = Dim::named("N\x1b[31m\n");
+  const std::string text = to_string(Type::tensor(DType::float32, shape));
+  CHECK(text == "float[" + printable(shape.dims[0].symbol) + ",3]");
+  CHECK(text.find('\x1b') == std::string::npos);
+  CHECK(text.find('\n') == std::string::npos);
+  CHECK(to_string(Type::tensor(DType::float32, Shape(std::vector<Dim>{Dim::named("N"), Dim()}))) == "float[N,?]");
+}
+
 TEST_CASE("element counts are checked for overflow") {
   CHECK(element_count(Dims{3, 0, 5}) == 0);
   CHECK_FALSE(element_count(Dims{std::int64_t{1} << 40, std::int64_t{1} << 40}));
