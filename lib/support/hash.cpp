@@ -28,13 +28,4 @@ Result<std::string> sha256_of_file(const std::filesystem::path& path) {
   return sha256_hex(file->bytes());
 }
 
-std::uint64_t fnv1a(std::span<const std::byte> bytes, std::uint64_t seed) {
-  std::uint64_t hash = seed;
-  for (const std::byte byte : bytes) {
-    hash ^= static_cast<std::uint64_t>(byte);
-    hash *= 0x100000001b3ull;
-  }
-  return hash;
-}
-
 }  // namespace bevel
