@@ -15,67 +15,21 @@
 #include "lib/ops/requantize.h"
 #include "lib/ops/sliding_window.h"
 #include "lib/support/random.h"
+#include "tests/common/node_case.h"
 
 namespace {
 
 using namespace bevel;
+using testing::Case;
+using testing::parsed;
 using Ints = std::vector<std::int64_t>;
 using Floats = std::vector<float>;
-
-constexpr std::uint64_t kCap = 64 << 20;
-
-struct Case {
-  Node node;
-  std::vector<Datum> inputs;
-  std::int64_t opset = 18;
-
-  explicit Case(std::string op) {
-    node.op_type = std::move(op);
-    node.outputs.resize(1);
-  }
-  Case& in(Tensor tensor) {
-    node.inputs.push_back(ValueId(node.inputs.size()));
-    inputs.emplace_back(std::move(tensor));
-    return *this;
-  }
-  Case& attr(std::string name, AttributeValue value) {
-    node.set_attribute(name, std::move(value));
-    return *this;
-  }
-  Case& outputs(std::size_t count) {
-    node.outputs.clear();
-    for (std::size_t i = 0; i < count; ++i) node.outputs.emplace_back(100 + i);
-    return *this;
-  }
-  [[nodiscard]] Tensor result(std::size_t i = 0) const {
-    const auto outputs = ops::evaluate_node(node, opset, inputs, kCap);
-    INFO((outputs ? std::string() : outputs.error().message));
-    REQUIRE(outputs.has_value());
-    REQUIRE(i < outputs->size());
-    REQUIRE((*outputs)[i].tensor() != nullptr);
-    return *(*outputs)[i].tensor();
-  }
-  [[nodiscard]] Floats floats(std::size_t i = 0) const { return result(i).as_floats(); }
-  [[nodiscard]] std::string error() const {
-    const auto outputs = ops::evaluate_node(node, opset, inputs, kCap);
-    REQUIRE_FALSE(outputs.has_value());
-    CHECK(outputs.error().code == ExitCode::input);
-    return outputs.error().message;
-  }
-};
 
 Tensor random_tensor(Dims dims, std::uint64_t seed) {
   Tensor tensor = Tensor::zeros(DType::float32, std::move(dims));
   Random random(seed);
   for (float& value : tensor.mutable_values<float>()) value = random.uniform(-1, 1);
   return tensor;
-}
-
-Model parsed(const std::string& text) {
-  auto model = parse_text(text);
-  INFO((model ? std::string() : model.error().message));
-  REQUIRE(model.has_value());
-  return std::move(*model);
 }
 
 std::string shape_after_inference(const std::string& text, const std::string& value) {
@@ -487,7 +441,6 @@ TEST_CASE("Facts: channels, MACs, reduction and depthwise follow from the iterat
       R"((float[2,8,10,10] x) => (float[?,?,?,?] y) <float[16,4,3,3] w = random(1)> { ["n"] y = Conv <group = 2> (x, w) })");
   CHECK(ops::macs(conv.space) == 2 * 16 * 4 * 9 * 64);
   CHECK(ops::channel_axis(conv.space, 1) == 0);
-  CHECK(ops::output_channel_axis(conv.space) == 1);
   CHECK(ops::reduction_size(conv.space) == 36);
   CHECK_FALSE(ops::is_depthwise(conv.space));
   const auto depthwise = facts_of_node(
@@ -507,7 +460,6 @@ TEST_CASE("Facts: channels, MACs, reduction and depthwise follow from the iterat
   const auto matmul = facts_of_node(
       head + R"((float[2,7,5] x) => (float[?,?,?] y) <float[5,3] w = random(1)> { ["n"] y = MatMul (x, w) })");
   CHECK(ops::channel_axis(matmul.space, 1) == 1);
-  CHECK(ops::output_channel_axis(matmul.space) == 2);
   CHECK(ops::macs(matmul.space) == 2 * 7 * 5 * 3);
   const auto batched = facts_of_node(
       head + R"((float[2,7,5] x) => (float[?,?,?] y) <float[2,5,3] w = random(1)> { ["n"] y = MatMul (x, w) })");

@@ -11,58 +11,15 @@
 #include "lib/ops/evaluate.h"
 #include "lib/ops/facts_derived.h"
 #include "lib/ops/movement.h"
+#include "tests/common/node_case.h"
 
 namespace {
 
 using namespace bevel;
+using testing::Case;
+using testing::parsed;
 using Ints = std::vector<std::int64_t>;
 using Floats = std::vector<float>;
-
-constexpr std::uint64_t kCap = 1 << 20;
-
-struct Case {
-  Node node;
-  std::vector<Datum> inputs;
-  std::int64_t opset = 18;
-
-  explicit Case(std::string op) {
-    node.op_type = std::move(op);
-    node.outputs.resize(1);
-  }
-  Case& in(Tensor tensor) {
-    node.inputs.push_back(ValueId(node.inputs.size()));
-    inputs.emplace_back(std::move(tensor));
-    return *this;
-  }
-  Case& absent() {
-    node.inputs.emplace_back();
-    inputs.emplace_back();
-    return *this;
-  }
-  Case& attr(std::string name, AttributeValue value) {
-    node.set_attribute(name, std::move(value));
-    return *this;
-  }
-  Case& outputs(std::size_t count) {
-    node.outputs.resize(count);
-    return *this;
-  }
-  [[nodiscard]] ops::Outputs run() const { return ops::evaluate_node(node, opset, inputs, kCap); }
-  [[nodiscard]] Tensor result(std::size_t i = 0) const {
-    const auto outputs = run();
-    INFO((outputs ? std::string() : outputs.error().message));
-    REQUIRE(outputs.has_value());
-    REQUIRE(i < outputs->size());
-    REQUIRE((*outputs)[i].tensor() != nullptr);
-    return *(*outputs)[i].tensor();
-  }
-  [[nodiscard]] std::string error() const {
-    const auto outputs = run();
-    REQUIRE(!outputs.has_value());
-    CHECK(outputs.error().code == ExitCode::input);
-    return outputs.error().message;
-  }
-};
 
 Tensor list(const Ints& values) { return Tensor::of<std::int64_t>({static_cast<std::int64_t>(values.size())}, values); }
 Tensor floats(const Floats& values) { return Tensor::of<float>({static_cast<std::int64_t>(values.size())}, values); }
@@ -78,12 +35,6 @@ std::vector<T> values(const Tensor& tensor) {
 }
 bool has(const std::string& text, const std::string& part) { return text.find(part) != text.npos; }
 
-Model parsed(const std::string& text) {
-  auto model = parse_text(text);
-  INFO((model ? std::string() : model.error().message));
-  REQUIRE(model.has_value());
-  return std::move(*model);
-}
 // The inferred type of a value of a model given as text.
 std::string inferred(const std::string& text, const std::string& name) {
   Model model = parsed(text);
