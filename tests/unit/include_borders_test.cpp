@@ -111,7 +111,8 @@ TEST_CASE("heavy headers stay where they belong") {
       INFO(at(include));
       const bool in_header = fs::path(include.file).extension() == ".h";
       const auto begins = [&](const char* prefix) { return include.header.rfind(prefix, 0) == 0; };
-      if (begins("google/protobuf") || include.header.find(".pb.h") != std::string::npos) CHECK(room == "lib/onnx");
+      if (begins("google/protobuf") || include.header.find(".pb.h") != std::string::npos) CHECK(false);
+      if (begins("onnx/")) CHECK(false);  // a judge of tests; lib/onnx reads and writes the wire format itself
       if (begins("CLI/")) CHECK(include.file == "tools/bevel/cli.cpp");
       // Forward declarations are what a header may have instead.
       if ((begins("nlohmann/") || begins("Eigen/")) && include.header != "nlohmann/json_fwd.hpp") CHECK_FALSE(in_header);
