@@ -16,7 +16,7 @@
 #include <set>
 
 #include "calibration/calibration.h"
-#include "lib/data/strict_json.h"
+#include "lib/support/strict_json.h"
 #include "lib/support/atomic_file.h"
 #include "lib/support/hash.h"
 #include "lib/support/mapped_file.h"
@@ -103,7 +103,7 @@ bool read_value(Reader& reader, data::ValueStatistics& value) {
 }
 
 Result<Profile> read_header(std::string_view line, const std::string& name) {
-  BEVEL_TRY(const nlohmann::json header, data::parse_strict_json(line, name));
+  BEVEL_TRY(const nlohmann::json header, parse_strict_json(line, name));
   Profile profile;
   const bool sound = header.is_object() && header.size() == 3 && header.contains("model") && header["model"].is_string() &&
                      header.contains("data") && header["data"].is_string() && header.contains("samples") &&
@@ -129,7 +129,7 @@ class ProfileMeasure final : public data::Measure {
  public:
   explicit ProfileMeasure(Profile profile) : profile_(std::move(profile)) {}
   Result<data::Statistics> measure(const Model& model, const data::Request& request) override {
-    if (request.second_moments) return fail_input("the profile holds no second moments");
+    if (!request.moments.empty()) return fail(ExitCode::internal, "the profile holds no second moments");
     if (const std::string hash = model_hash(model); hash != profile_.model_hash) {
       return fail_input("the profile was made of another model (hash {}, this one's is {}); calibrate this model anew",
                         printable(profile_.model_hash.substr(0, 12)), hash.substr(0, 12));
@@ -143,7 +143,9 @@ class ProfileMeasure final : public data::Measure {
     for (const std::string& name : request.values) {
       const auto found = profile_.statistics.values.find(name);
       if (found == profile_.statistics.values.end()) {
-        return fail_input("the profile does not hold the value \"{}\"; calibrate this model anew", printable(name));
+        return fail_input("the profile does not hold the value \"{}\": in some sample it was empty, NaN or infinite, or the profile is of an "
+                          "earlier version. Give the samples with --calib instead of the profile, or keep the nodes beside that value "
+                          "in float with --keep-float", printable(name));
       }
       statistics.values.insert(*found);
     }

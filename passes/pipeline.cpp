@@ -6,18 +6,24 @@
 #include "lib/ir/verify.h"
 #include "lib/ops/op.h"
 #include "lib/support/atomic_file.h"
-#include "passes/nearest_name.h"
+#include "lib/support/nearest_name.h"
 #include "passes/pass.h"
 
 namespace bevel::passes {
 namespace {
 
-// Order matters for speed only; the fixed point does not depend on it much. Constants come first, since most rewrites ask
-// for constant operands; dead code last.
-constexpr std::string_view kSimplify =
-    "drop-initializer-inputs,lift-constants,fold-constants,eliminate-no-ops,merge-transposes,cancel-transposes,"
-    "merge-reshapes,static-reshapes,fold-pad,fuse-matmul-add,fold-batch-norm,eliminate-common-subexpressions,"
-    "eliminate-dead";
+// The passes that stand before `simplify` in passes.def, in that order.
+const std::string& simplify_text() {
+  static const std::string text = [] {
+    std::string names;
+    for (const PassRecord* record : all_passes()) {
+      if (record->name == "simplify") break;
+      names += (names.empty() ? "" : ",") + std::string(record->name);
+    }
+    return names;
+  }();
+  return text;
+}
 
 // Each round but the last changes something, and no pass undoes another's work, so that few rounds suffice (effnet_lite0:
 // 4). The cap turns a fight between two passes into an error instead of a hang.
@@ -174,10 +180,12 @@ Result<std::vector<PassReport>> run_pipeline(Model& model, std::span<const Pipel
   return reports;
 }
 
-std::string_view named_pipeline(std::string_view name) { return name == "simplify" ? kSimplify : std::string_view(); }
+std::string_view named_pipeline(std::string_view name) {
+  return name == "simplify" ? std::string_view(simplify_text()) : std::string_view();
+}
 
 Result<std::vector<PassReport>> simplify(Model& model, const RunOptions& options) {
-  BEVEL_TRY(const std::vector<PipelineStep> steps, parse_pipeline(kSimplify));
+  BEVEL_TRY(const std::vector<PipelineStep> steps, parse_pipeline(simplify_text()));
   PassContext context;
   std::vector<PassReport> total;
   for (int round = 0; round < kMaxRounds; ++round) {

@@ -3,44 +3,19 @@
 #include "passes/recipe.h"
 
 #include <nlohmann/json.hpp>
-#include <set>
 #include <vector>
 
 #include "lib/support/mapped_file.h"
-#include "passes/nearest_name.h"
+#include "lib/support/nearest_name.h"
+#include "lib/support/strict_json.h"
 
 namespace bevel::passes {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kMaxDepth = 8;  // a recipe is 4 deep
+constexpr std::uint64_t kMaxChannels = INT32_MAX;
 constexpr std::string_view kFormat = "bevel-recipe/1";
-
-// JSON text to a value; repeated keys are an error (nlohmann keeps the last one silently).
-Result<Json> parse_strict(std::string_view text) {
-  std::vector<std::set<std::string>> keys;
-  std::string repeated;
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth) too_deep = true;
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.empty()) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys.back().insert(key).second && repeated.empty()) repeated = key;
-    }
-    return !too_deep;
-  };
-  try {
-    Json json = Json::parse(text.begin(), text.end(), watch);
-    if (too_deep) return fail_input("the JSON is nested more than {} deep", kMaxDepth);
-    if (!repeated.empty()) return fail_input("key '{}' appears twice in one object", printable(repeated));
-    return json;
-  } catch (const Json::exception& error) {
-    return fail_input("not valid JSON: {}", printable(error.what(), 300));
-  }
-}
 
 // An object whose keys are all known.
 Status check_keys(const Json& json, const std::string& where, std::span<const std::string_view> known) {
@@ -48,7 +23,10 @@ Status check_keys(const Json& json, const std::string& where, std::span<const st
   for (const auto& [key, value] : json.items()) {
     bool found = false;
     for (const std::string_view one : known) found = found || one == key;
-    if (!found) return fail_input("{}: unknown key '{}'{}", where, printable(key), suggestion(key, known));
+    if (found) continue;
+    std::string list;
+    for (const std::string_view one : known) list += fmt::format("{}{}", list.empty() ? "" : ", ", one);
+    return fail_input("{}: unknown key '{}'{}; the keys are {}", where, printable(key), suggestion(key, known), list);
   }
   return {};
 }
@@ -94,7 +72,7 @@ Status read_defaults(const Json& json, Recipe& recipe) {
 }
 
 Result<NodeChoice> read_choice(const Json& json, const std::string& where) {
-  constexpr std::string_view kKeys[] = {"precision", "range", "sparsity"};
+  constexpr std::string_view kKeys[] = {"precision", "range", "sparsity", "kept_channels"};
   BEVEL_TRY_STATUS(check_keys(json, where, kKeys));
   NodeChoice choice;
   if (json.contains("precision")) {
@@ -109,6 +87,14 @@ Result<NodeChoice> read_choice(const Json& json, const std::string& where) {
       return fail_input("{}.sparsity: found {}, expected a number in [0, 1)", where, printable(value.dump(-1, ' ', true)));
     }
     choice.sparsity = value.get<double>();
+  }
+  if (json.contains("kept_channels")) {
+    const Json& value = json["kept_channels"];
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() < 1 || value.get<std::uint64_t>() > kMaxChannels) {
+      return fail_input("{}.kept_channels: found {}, expected a whole number from 1 to {}", where,
+                        printable(value.dump(-1, ' ', true, Json::error_handler_t::replace)), kMaxChannels);
+    }
+    choice.kept_channels = value.get<std::int64_t>();
   }
   return choice;
 }
@@ -135,9 +121,8 @@ Result<Recipe> read(const Json& json) {
 }  // namespace
 
 Result<Recipe> parse_recipe(std::string_view json, const std::string& source_name) {
-  auto parsed = parse_strict(json);
-  if (!parsed) return located(printable(source_name), std::move(parsed).error());
-  auto recipe = read(*parsed);
+  BEVEL_TRY(const Json parsed, parse_strict_json(json, printable(source_name)));
+  auto recipe = read(parsed);
   if (!recipe) return located(printable(source_name), std::move(recipe).error());
   return recipe;
 }
@@ -152,15 +137,16 @@ std::string to_json(const Recipe& recipe) {
   Json json;  // keys come out sorted
   json["format"] = kFormat;
   json["defaults"] = {{"weights", recipe.precision},
-                      {"activations", recipe.activations},
                       {"range", to_string(recipe.range)},
                       {"per_channel", recipe.per_channel}};
+  if (recipe.activations) json["defaults"]["activations"] = *recipe.activations;
   json["nodes"] = Json::object();
   for (const auto& [name, choice] : recipe.nodes) {
     Json one = Json::object();
     if (choice.precision) one["precision"] = *choice.precision;
     if (choice.range) one["range"] = to_string(*choice.range);
     if (choice.sparsity) one["sparsity"] = *choice.sparsity;
+    if (choice.kept_channels) one["kept_channels"] = *choice.kept_channels;
     json["nodes"][name] = std::move(one);
   }
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -176,6 +162,10 @@ Status check_recipe(const Recipe& recipe, const Graph& graph) {
     if (choice.sparsity && *choice.sparsity > 0) {
       return fail_input("recipe: nodes['{}'].sparsity is {}; sparsity is not supported yet", printable(name),
                         *choice.sparsity);
+    }
+    if (choice.kept_channels) {
+      return fail_input("recipe: nodes['{}'].kept_channels is {}; removing channels is not supported yet", printable(name),
+                        *choice.kept_channels);
     }
   }
   return {};

@@ -35,6 +35,33 @@ void Accumulator::Side::cover(std::uint32_t first, std::uint32_t last) {
   if (last - base + 2 > counts.size()) counts.resize(last - base + 2);
 }
 
+void Accumulator::make_room(std::uint64_t count) {
+  if (pending_ + count > std::numeric_limits<std::uint32_t>::max()) carry();
+  pending_ += count;
+}
+
+void Accumulator::carry() {
+  constexpr std::uint32_t kSignBin = 1u << (31 - Histogram::kShift);
+  carried_.set_zeros(carried_.zeros() + sides_[0].counts[0] + sides_[1].counts[0]);
+  auto& bins = carried_.mutable_bins();
+  for (std::uint32_t sign = 0; sign < 2; ++sign) {
+    Side& side = sides_[sign];
+    for (std::size_t k = 1; k < side.counts.size(); ++k) {
+      if (side.counts[k] > 0) bins[sign * kSignBin + side.base + static_cast<std::uint32_t>(k) - 1] += side.counts[k];
+    }
+    std::fill(side.counts.begin(), side.counts.end(), 0);
+  }
+  pending_ = 0;
+}
+
+void Accumulator::clear() {
+  for (Side& side : sides_) side.counts.assign(1, 0);
+  pending_ = 0;
+  carried_ = {};
+  lowest_ = std::numeric_limits<std::int32_t>::max();
+  highest_ = std::numeric_limits<std::int32_t>::min();
+}
+
 bool Accumulator::add_block(std::span<const float> values) {
   // First pass (vectorizes): which leading bits occur, extremes, and whether all are finite.
   std::uint32_t largest = 0;
@@ -49,6 +76,7 @@ bool Accumulator::add_block(std::span<const float> values) {
     highest = std::max(highest, ordered_bits(bits));
   }
   if (largest >= kInfinity) return false;
+  make_room(values.size());
   lowest_ = lowest;
   highest_ = highest;
   if (largest > 0) {
@@ -57,7 +85,7 @@ bool Accumulator::add_block(std::span<const float> values) {
     if (lowest < -1) sides_[1].cover(first, last);
   }
   // Second pass: count. No branch on zero, which after an activation is as frequent as not.
-  std::uint64_t* const counts[2] = {sides_[0].counts.data(), sides_[1].counts.data()};
+  std::uint32_t* const counts[2] = {sides_[0].counts.data(), sides_[1].counts.data()};
   const std::uint32_t before[2] = {sides_[0].base - 1, sides_[1].base - 1};
   for (const float value : values) {
     const auto bits = std::bit_cast<std::uint32_t>(value);
@@ -80,6 +108,8 @@ bool Accumulator::add(std::span<const float> values) {
 void Accumulator::merge(const Accumulator& other) {
   lowest_ = std::min(lowest_, other.lowest_);
   highest_ = std::max(highest_, other.highest_);
+  carried_.merge(other.carried_);
+  make_room(other.pending_);
   for (int sign = 0; sign < 2; ++sign) {
     Side& side = sides_[sign];
     const Side& from = other.sides_[sign];
@@ -96,16 +126,9 @@ ValueStatistics Accumulator::statistics() const {
     result.minimum = from_ordered(lowest_);
     result.maximum = from_ordered(highest_);
   }
-  result.histogram.set_zeros(sides_[0].counts[0] + sides_[1].counts[0]);
-  auto& bins = result.histogram.mutable_bins();
-  constexpr std::uint32_t kSignBin = 1u << (31 - Histogram::kShift);
-  for (std::uint32_t sign = 0; sign < 2; ++sign) {
-    const Side& side = sides_[sign];
-    for (std::size_t k = 1; k < side.counts.size(); ++k) {
-      if (side.counts[k] == 0) continue;
-      bins.emplace_hint(bins.end(), sign * kSignBin + side.base + static_cast<std::uint32_t>(k) - 1, side.counts[k]);
-    }
-  }
+  Accumulator all = *this;
+  all.carry();
+  result.histogram = std::move(all.carried_);
   return result;
 }
 

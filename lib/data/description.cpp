@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/data/metrics.h"
-#include "lib/data/strict_json.h"
+#include "lib/support/strict_json.h"
 
 namespace bevel::data {
 namespace {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -38,35 +39,46 @@ class Histogram {
   std::map<std::uint32_t, std::uint64_t> bins_;
 };
 
-// Second moments of a value's rows (for rounding and bias correction): x rounded to 12 bits on a power-of-two grid.
+// Second moments XX^T of the rows x that an operand brings to its node's products (for rounding, refitting and bias correction): a
+// Conv's window of one group (k = channels per group * kernel), a MatMul's row. x is rounded to 12 bits on a power-of-two grid, so
+// that sums are integers and merge exactly.
 struct SecondMoment {
   int grid_exponent = 0;           // x = integer * 2^grid_exponent
   std::int64_t rows = 0;
   std::vector<std::int64_t> sum;   // [k]
-  std::vector<std::int64_t> gram;  // [k*k], upper triangle filled both ways
+  std::vector<std::int64_t> gram;  // [k*k], symmetric
+  bool operator==(const SecondMoment&) const = default;
 };
 
 struct ValueStatistics {
   Histogram histogram;
   float minimum = 0, maximum = 0;  // exact extremes
-  std::optional<SecondMoment> moment;
-  bool operator==(const ValueStatistics& other) const {
-    return histogram == other.histogram && minimum == other.minimum && maximum == other.maximum;
-  }
+  bool operator==(const ValueStatistics&) const = default;
 };
 
 // Adds `other` to `into`, exactly, in any order; a side that has seen no value changes no extreme.
 void merge(ValueStatistics& into, const ValueStatistics& other);
 
+// An operand of a node of the model's top graph, by the node's durable name.
+struct OperandKey {
+  std::string node;
+  int operand = 0;
+  auto operator<=>(const OperandKey&) const = default;
+};
+
 struct Request {
   std::vector<std::string> values;         // durable value names of the model's top graph
-  bool second_moments = false;             // later issues; the signature is here from the first day
+  // Measured in the same pass where they can be; one that is empty, no number, or NaN or infinite in some sample is left out of the
+  // answer instead of failing it. Measures that cannot tell more than they were asked leave them out too.
+  std::vector<std::string> optional_values;
+  std::vector<OperandKey> moments;         // operands whose second moments are wanted
   std::optional<std::size_t> max_samples;  // default: all
 };
 
 struct Statistics {
   std::uint64_t samples = 0;
   std::map<std::string, ValueStatistics> values;
+  std::map<OperandKey, std::vector<SecondMoment>> moments;  // one per group of the node
 };
 
 class Measure {

@@ -1,7 +1,6 @@
 #include "lib/driver/recipe_choice.h"
 
-#include <fstream>
-#include <nlohmann/json.hpp>
+#include <algorithm>
 
 #include "passes/ranges.h"
 
@@ -9,36 +8,44 @@ namespace bevel::driver {
 
 namespace {
 
-// Whether a recipe (already read and found sound) says anything of the activations' dtype. A Recipe cannot tell "int8" from
-// "not said", and a recipe about two nodes must not take the target's dtype away.
-bool states_activations(const std::filesystem::path& path) {
-  std::ifstream stream(path);
-  const nlohmann::json json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
-  return json.is_object() && json.contains("defaults") && json["defaults"].is_object() && json["defaults"].contains("activations");
+// "Conv,Add" is two, unless a node has that very name.
+std::vector<std::string> split_names(const std::vector<std::string>& texts, const Graph& graph) {
+  std::vector<std::string> names;
+  for (const std::string& text : texts) {
+    if (graph.find_node(text).valid()) {
+      names.push_back(text);
+      continue;
+    }
+    for (std::size_t at = 0; at <= text.size();) {
+      const std::size_t comma = std::min(text.find(',', at), text.size());
+      names.push_back(text.substr(at, comma - at));
+      at = comma + 1;
+    }
+  }
+  return names;
 }
 
 }  // namespace
 
 Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Graph& graph) {
   passes::Recipe recipe;
-  recipe.activations = default_activations;
   if (flags.recipe) {
     BEVEL_TRY(recipe, passes::read_recipe(*flags.recipe));
     auto known = passes::check_recipe(recipe, graph);
     if (!known) return located(printable(flags.recipe->string()), std::move(known).error());
-    if (!states_activations(*flags.recipe)) recipe.activations = default_activations;
   }
   if (flags.activations) {
     if (*flags.activations != "int8" && *flags.activations != "uint8")
       return fail(ExitCode::usage, "--activations '{}': expected int8 or uint8.", printable(*flags.activations));
     recipe.activations = *flags.activations;
   }
+  if (!recipe.activations) recipe.activations = default_activations;
   if (flags.range) {
     auto range = passes::parse_range_method(*flags.range);
     if (!range) return fail(ExitCode::usage, "--range: {}", range.error().message);
     recipe.range = *range;
   }
-  for (const std::string& name : flags.keep_float) {
+  for (const std::string& name : split_names(flags.keep_float, graph)) {
     if (graph.find_node(name).valid()) {
       recipe.nodes[name].precision = "float32";
       continue;

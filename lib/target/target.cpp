@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <system_error>
+
+#include "lib/support/mapped_file.h"
+#include "lib/support/nearest_name.h"
+#include "lib/support/strict_json.h"
 
 // Written by scripts/embed.cmake from devices/*.json.
 struct EmbeddedFile {
@@ -20,7 +21,7 @@ namespace {
 
 using Json = nlohmann::json;
 constexpr std::string_view kFormat = "bevel-device/1";
-constexpr std::uintmax_t kMaxRecordBytes = 1 << 20;
+constexpr std::size_t kMaxRecordBytes = 1 << 20;
 
 std::string stem_of(std::string_view path) {
   const auto slash = path.rfind('/');
@@ -63,8 +64,8 @@ Result<Figure> figure_at(const Json& record, const char* key, const std::string&
 }
 
 Result<Device> parse_device(std::string_view text, const std::string& where) {
-  const Json record = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (record.is_discarded() || !record.is_object()) return fail_input("{}: not a JSON object", where);
+  BEVEL_TRY(const Json record, parse_strict_json(text, where, kMaxRecordBytes));
+  if (!record.is_object()) return fail_input("{}: found {}, expected a JSON object", where, record.type_name());
   static const std::set<std::string, std::less<>> known = {
       "format",   "name",       "summary",  "isa",          "activation_dtype",     "onnx_runtime", "ram_bytes",
       "flash_bytes", "clock_hz", "active_watts", "step_overhead_cycles", "cycles"};
@@ -109,34 +110,14 @@ Result<Device> parse_device(std::string_view text, const std::string& where) {
   return device;
 }
 
-// Levenshtein's distance, for "did you mean".
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
-      diagonal = above;
-    }
-  }
-  return row.back();
-}
-
 Result<Device> load_record(const std::filesystem::path& path) {
   const std::string where = printable(path.string());
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return fail_input("{}: the device record cannot be read: {}", where, error.message());
-  if (size > kMaxRecordBytes) {
-    return fail_input("{}: {} bytes, a device record has at most {}", where, size, kMaxRecordBytes);
-  }
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file.good() && !file.eof()) return fail_input("{}: the device record cannot be read", where);
-  return parse_device(text, where);
+  auto file = MappedFile::open(path);
+  if (!file) return located("the device record", std::move(file).error());
+  const auto bytes = (*file)->bytes();
+  BEVEL_TRY(Device device, parse_device({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, where));
+  device.file = path;
+  return device;
 }
 
 }  // namespace
@@ -156,18 +137,11 @@ Result<Device> find_device(const std::string& name_or_path) {
     if (stem_of(file->path) == name_or_path) return parse_device(file->text, file->path);
   }
   const std::vector<std::string> names = device_names();
-  std::string list, nearest;
-  std::size_t best = std::max<std::size_t>(2, name_or_path.size() / 3) + 1;
-  for (const std::string& name : names) {
-    list += (list.empty() ? "" : ", ") + name;
-    const std::size_t distance = edit_distance(name_or_path.substr(0, 64), name);
-    if (distance < best) {
-      best = distance;
-      nearest = name;
-    }
-  }
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  const std::vector<std::string_view> candidates(names.begin(), names.end());
   return fail(ExitCode::usage, "unknown target '{}'{}; known targets: {}; or give the path of a JSON record",
-              printable(name_or_path, 64), nearest.empty() ? "" : ", did you mean '" + nearest + "'?", list);
+              printable(name_or_path, 64), suggestion(name_or_path, candidates), list);
 }
 
 }  // namespace bevel::target

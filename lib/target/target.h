@@ -31,6 +31,7 @@ struct Device {
   // as lowering counts them (elements written; pooling: elements read).
   std::map<std::string, Figure> cycles;
   Figure step_overhead_cycles;
+  std::filesystem::path file;      // that the record was read from; empty: bundled
 };
 
 // Bundled names, sorted.

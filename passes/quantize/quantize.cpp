@@ -23,6 +23,7 @@
 //
 // Limits. Needs statistics (a Measure) and opset 13. Nothing is decided by op names: roles, operands, axes and clamps are
 // facts (lib/ops/facts.h). A node that stays in float is listed with its reason. Subgraphs stay in float.
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -42,7 +43,7 @@ namespace {
 using ops::QuantRole;
 
 constexpr OptionRecord kOptions[] = {
-    {"activations", "", "int8 or uint8 (default: the recipe's)"},
+    {"activations", "", "int8 or uint8 (default: the recipe's, else int8)"},
     {"range", "", "minmax, percentile, percentile:P, mse or entropy (default: the recipe's)"},
     {"keep-float", "", "names of nodes or op types that stay in float, separated by commas (in a pipeline: semicolons)"},
 };
@@ -118,7 +119,9 @@ class Quantizer {
     }
     if (!weight) return {};
     if (auto status = quantize_weight_and_bias(id, *weight, input_scale); !status) {
-      return located(fmt::format("node '{}' ({})", printable(graph_.node(id).name), printable(graph_.node(id).op_type)),
+      const ValueId held = graph_.node(id).inputs[*weight];
+      return located(fmt::format("node '{}' ({}), weights '{}'", printable(graph_.node(id).name),
+                                 printable(graph_.node(id).op_type), printable(graph_.value(held).name)),
                      std::move(status).error());
     }
     return {};
@@ -211,8 +214,8 @@ class Quantizer {
 Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
   Recipe recipe = context.recipe != nullptr ? *context.recipe : Recipe();
   if (const std::string& text = options.at("activations"); !text.empty()) recipe.activations = text;
-  if (recipe.activations != "int8" && recipe.activations != "uint8") {
-    return fail(ExitCode::usage, "quantize: activations=\"{}\": expected int8 or uint8", printable(recipe.activations));
+  if (recipe.activations.value_or("int8") != "int8" && *recipe.activations != "uint8") {
+    return fail(ExitCode::usage, "quantize: activations=\"{}\": expected int8 or uint8", printable(*recipe.activations));
   }
   if (const std::string& text = options.at("range"); !text.empty()) {
     auto method = parse_range_method(text);
@@ -220,6 +223,28 @@ Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
     recipe.range = *method;
   }
   return recipe;
+}
+
+// The first constant, in the order of its readers, that no calibration can get past: NaN, or infinite in a product. Asked when
+// measuring failed, because what the samples then make of it would be blamed on them.
+std::optional<std::string> unusable_constant(const Graph& graph, const std::vector<ops::Facts>& facts) {
+  for (const NodeId id : graph.node_order()) {
+    const Node& node = graph.node(id);
+    const bool product = facts[id.index].value.quant == QuantRole::bilinear;
+    for (const ValueId input : node.inputs) {
+      const Tensor* constant = input.valid() ? graph.constant(input) : nullptr;
+      if (constant == nullptr || constant->dtype() != DType::float32) continue;
+      const auto values = constant->values<float>();
+      const auto bad = std::find_if(values.begin(), values.end(), [&](float value) {
+        return std::isnan(value) || (product && std::isinf(value));
+      });
+      if (bad == values.end()) continue;
+      return fmt::format("node '{}' ({}): element {} of its initializer '{}' is {}: the model's own weights are at fault, not the "
+                         "data", printable(node.name), printable(node.op_type), bad - values.begin(),
+                         printable(graph.value(input).name), std::isnan(*bad) ? "NaN" : "infinite");
+    }
+  }
+  return std::nullopt;
 }
 
 // A node worth a line in the report: it computes on floats. Movement and shape arithmetic are not.
@@ -249,14 +274,20 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
   Grids grids = find_components(model, facts, selection, recipe);
   data::Request request;
   request.values = values_to_measure(model.graph, grids);
-  BEVEL_TRY(const data::Statistics statistics, context.measure->measure(model, request));
+  auto measured = context.measure->measure(model, request);
+  if (!measured) {
+    if (const auto fault = unusable_constant(model.graph, facts)) return fail_input("{}", *fault);
+    return Failure(std::move(measured).error());
+  }
+  const data::Statistics& statistics = *measured;
   BEVEL_TRY_STATUS(choose_grids(model.graph, statistics, recipe, format, grids));
 
   PassStats stats;
   for (const NodeId id : model.graph.node_order()) {
     if (selection.is_integer(id)) ++stats.changes;
     const std::string& reason = selection.reason[id.index];
-    if (reason.empty() || !computes_on_floats(model.graph, id, facts[id.index])) continue;
+    if (reason.empty() || selection.quantized_before[id.index]) continue;  // the latter: grouping knows what it runs as
+    if (!computes_on_floats(model.graph, id, facts[id.index])) continue;
     stats.notes.push_back({model.graph.node(id).name, model.graph.node(id).op_type, reason});
   }
   BEVEL_TRY_STATUS(Quantizer(model, facts, selection, grids, format, recipe.per_channel).run());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "lib/ops/facts_derived.h"
 #include "lib/ops/op.h"
 #include "lib/ops/semantics.h"
 
@@ -19,6 +20,7 @@ class Selector {
       : graph_(model.graph), facts_(facts), recipe_(recipe) {
     selection_.integer.assign(graph_.node_capacity(), false);
     selection_.reason.assign(graph_.node_capacity(), "");
+    selection_.quantized_before.assign(graph_.node_capacity(), false);
     selection_.clamps.resize(graph_.node_capacity());
   }
 
@@ -41,10 +43,16 @@ class Selector {
   Selection run() {
     const auto order = graph_.node_order();
     for (const NodeId id : order) {
-      const std::string why = refusal(id);
+      std::string why = refusal(id);
+      if (why.empty() && reads_dequantized(graph_.node(id))) {
+        selection_.quantized_before[id.index] = result_is_quantized(id);
+        why = selection_.quantized_before[id.index] ? "it is quantized already"
+                                                    : "the model quantizes what it reads, but not its result";
+      }
       selection_.reason[id.index] = why;
       selection_.integer[id.index] = why.empty() && !is_move(id);
     }
+    for (const NodeId id : order) stay_with_producer(id);
     for (const NodeId id : order) fold_clamps(id);
     select_moves(order);
     return std::move(selection_);
@@ -74,11 +82,26 @@ class Selector {
     return refused_operands(node, facts);
   }
 
-  [[nodiscard]] std::string refused_operands(const Node& node, const ops::ValueFacts& facts) const {
-    for (const ValueId input : node.inputs) {
+  [[nodiscard]] bool reads_dequantized(const Node& node) const {
+    return std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
       const NodeId producer = input.valid() ? graph_.value(input).producer : NodeId();
-      if (producer.valid() && ops::is_quantization(graph_.node(producer))) return "it is quantized already";
+      return producer.valid() && ops::is_quantization(graph_.node(producer));
+    });
+  }
+
+  // Through clamps, as in fold_clamps below.
+  [[nodiscard]] bool result_is_quantized(NodeId id) const {
+    while (graph_.node(id).outputs[0].valid()) {
+      const Value& value = graph_.value(graph_.node(id).outputs[0]);
+      if (value.output_slots > 0 || value.uses.size() != 1) return false;
+      id = value.uses[0].node;
+      if (ops::is_quantization(graph_.node(id))) return true;
+      if (!value_facts(id).clamp || graph_.node(id).outputs.size() != 1) return false;
     }
+    return false;
+  }
+
+  [[nodiscard]] std::string refused_operands(const Node& node, const ops::ValueFacts& facts) const {
     bool any_activation = false;
     for (const int operand : facts.data_operands) {
       const auto index = static_cast<std::size_t>(operand);
@@ -91,12 +114,23 @@ class Selector {
       }
       any_activation = any_activation || !value.is_constant();
     }
-    if (!any_activation) return "all its operands are constant";
+    if (!any_activation) return constant_data(node, facts);
     if (facts.quant != QuantRole::bilinear) return "";
     if (graph_.value(node.inputs[static_cast<std::size_t>(facts.data_operands[0])]).is_constant()) {
       return "its first operand is constant, its second is computed";
     }
     return refused_bias(node, facts);
+  }
+
+  // Nothing to quantize with a calibrated scale: a table that computed indices look up (an embedding), or constants alone.
+  [[nodiscard]] std::string constant_data(const Node& node, const ops::ValueFacts& facts) const {
+    for (const ValueId input : node.inputs) {
+      if (!input.valid() || graph_.value(input).is_constant()) continue;
+      const auto data = static_cast<std::size_t>(facts.data_operands[0]);
+      return fmt::format("the data that it moves, \"{}\", is a constant: only its other operand \"{}\" is computed",
+                         printable(graph_.value(node.inputs[data]).name), printable(graph_.value(input).name));
+    }
+    return "all its operands are constant";
   }
 
   // The int32 bias takes its scale from the weights: one number per output channel, constant as they are.
@@ -116,20 +150,35 @@ class Selector {
     return "";
   }
 
+  // A clamp that is the only reader of a float node's result stays with it: quantizing in between would spend the grid on values
+  // that the clamp cuts off, and the float kernels clamp for nothing. In execution order, so that clamps in a row stay together.
+  void stay_with_producer(NodeId id) {
+    const ops::ValueFacts& facts = value_facts(id);
+    if (!selection_.integer[id.index] || !facts.clamp || facts.data_operands.empty()) return;
+    const Value& data = graph_.value(graph_.node(id).inputs[static_cast<std::size_t>(facts.data_operands[0])]);
+    if (!data.producer.valid() || selection_.reason[data.producer.index].empty()) return;
+    const Node& producer = graph_.node(data.producer);
+    if (ops::is_quantization(producer) || data.output_slots > 0 || data.uses.size() != 1) return;
+    selection_.integer[id.index] = false;
+    selection_.quantized_before[id.index] = selection_.quantized_before[data.producer.index];
+    selection_.reason[id.index] = fmt::format("it follows \"{}\", which stays in float", printable(producer.name));
+  }
+
   // Relu, Clip and their like behind an integer node, each the only reader of what comes before.
   void fold_clamps(NodeId id) {
-    const QuantRole role = value_facts(id).quant;
-    const bool own_grid = role == QuantRole::bilinear || role == QuantRole::arithmetic || role == QuantRole::own_scale;
-    if (!selection_.integer[id.index] || !own_grid || graph_.node(id).outputs.size() != 1) return;
-    ValueId value = graph_.node(id).outputs[0];
-    while (value.valid()) {
-      const Value& held = graph_.value(value);
-      if (held.output_slots > 0 || held.uses.size() != 1) return;
-      const NodeId next = held.uses[0].node;
-      const ops::ValueFacts& facts = value_facts(next);
-      const bool reads_it = !facts.data_operands.empty() &&
-                            static_cast<int>(held.uses[0].operand) == facts.data_operands[0];
-      if (!facts.clamp || !reads_it || !selection_.reason[next.index].empty()) return;
+    const ops::ValueFacts& producer = value_facts(id);
+    // A result that shares its input's grid gains nothing: the clamp behind it has a grid of its own.
+    const bool own_grid = producer.quant == QuantRole::bilinear || producer.quant == QuantRole::arithmetic ||
+                          producer.quant == QuantRole::own_scale;
+    const auto& outputs = graph_.node(id).outputs;
+    if (!selection_.integer[id.index] || !own_grid || outputs.empty()) return;
+    ValueId value = outputs[0];
+    while (value.valid() && graph_.value(value).uses.size() == 1) {
+      const NodeId next = graph_.value(value).uses[0].node;
+      if (!ops::may_fold_clamp(graph_, value, producer, outputs.size(), value_facts(next)) ||
+          !selection_.reason[next.index].empty()) {
+        return;
+      }
       selection_.integer[next.index] = false;
       selection_.clamps[id.index].push_back(next);
       folded_.insert(next);

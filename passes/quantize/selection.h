@@ -19,6 +19,7 @@ std::vector<ops::Facts> all_facts(const Model& model);
 struct Selection {
   std::vector<bool> integer;          // by node index
   std::vector<std::string> reason;    // by node index: why a node that could matter stays float; empty otherwise
+  std::vector<bool> quantized_before; // by node index: refused because the model quantizes it already, perhaps to an integer kernel
   // By node index: clamps (in execution order) whose only input is the result of this integer node and of nothing else; they
   // belong to its output's quantization. Such clamps are not `integer` themselves.
   std::vector<std::vector<NodeId>> clamps;

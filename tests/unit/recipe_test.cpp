@@ -1,6 +1,11 @@
 // Recipes: what is written reads back; what is wrong is refused with exit code 5 and says where.
-#include <catch2/catch.hpp>
+#include <unistd.h>
 
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "lib/driver/recipe_choice.h"
 #include "lib/ir/text.h"
 #include "passes/recipe.h"
 
@@ -24,7 +29,7 @@ bool has(const std::string& text, const char* part) {
 
 const char* const kFull = R"({ "format": "bevel-recipe/1",
   "defaults": { "weights": "float32", "activations": "uint8", "range": "percentile:99.9", "per_channel": false },
-  "nodes": { "conv1": { "precision": "float32" }, "fc/1": { "range": "minmax", "sparsity": 0.5, "precision": "int8" } } })";
+  "nodes": { "conv1": { "precision": "float32" }, "fc/1": { "range": "minmax", "sparsity": 0.5, "kept_channels": 12, "precision": "int8" } } })";
 
 }  // namespace
 
@@ -40,6 +45,7 @@ TEST_CASE("a recipe reads, writes, and reads back the same") {
   REQUIRE(recipe->nodes.size() == 2);
   CHECK(recipe->nodes.at("conv1").precision == "float32");
   CHECK(recipe->nodes.at("fc/1").sparsity == 0.5);
+  CHECK(recipe->nodes.at("fc/1").kept_channels == 12);
   CHECK(recipe->nodes.at("fc/1").range->kind == RangeMethod::Kind::minmax);
   const std::string json = to_json(*recipe);
   CHECK(json.back() == '\n');
@@ -54,11 +60,12 @@ TEST_CASE("defaults stand for what is left out") {
   REQUIRE(recipe.has_value());
   CHECK(*recipe == Recipe());
   CHECK(*parse_recipe(to_json(Recipe()), "r.json") == Recipe());
+  CHECK_FALSE(recipe->activations.has_value());  // the target's to choose
 }
 
 TEST_CASE("wrong recipes are refused") {
-  CHECK(has(refused(""), "not valid JSON"));
-  CHECK(has(refused("{"), "not valid JSON"));
+  CHECK(has(refused(""), "not JSON"));
+  CHECK(has(refused("{"), "not JSON"));
   CHECK(has(refused("[]"), "found array, expected an object"));
   CHECK(has(refused("{}"), "key 'format' is missing"));
   CHECK(has(refused(R"({"format": "bevel-recipe/2"})"), "found 'bevel-recipe/2', expected 'bevel-recipe/1'"));
@@ -70,13 +77,17 @@ TEST_CASE("wrong recipes are refused") {
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"range": "median"}})"), "defaults.range: "));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"per_channel": 1}})"), "expected true or false"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": {"sparsity": 1}}})"), "nodes['a'].sparsity: found 1"));
+  for (const char* wrong : {"0", "-3", "2.5", "\"all\"", "3000000000"}) {
+    CHECK(has(refused(std::string(R"({"format": "bevel-recipe/1", "nodes": {"a": {"kept_channels": )") + wrong + "}}}"),
+              "nodes['a'].kept_channels: found "));
+  }
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": {"precision": "int8"}, "a": {}}})"),
-            "key 'a' appears twice in one object"));
+            "key \"a\" appears twice"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": []}})"), "nodes['a']: found array"));
   std::string deep;
   for (int i = 0; i < 200000; ++i) deep += "[";
-  CHECK(has(refused(deep), "not valid JSON"));
-  CHECK(has(refused(deep + std::string(200000, ']')), "nested more than"));
+  CHECK(has(refused(deep), "not JSON"));
+  CHECK(has(refused(deep + std::string(200000, ']')), "nested deeper than"));
   CHECK_FALSE(read_recipe("/nonexistent/recipe.json").has_value());
 }
 
@@ -97,4 +108,32 @@ TEST_CASE("a recipe names nodes that exist") {
   const auto sparse = check_recipe(recipe, model->graph);
   REQUIRE_FALSE(sparse.has_value());
   CHECK(has(sparse.error().message, "nodes['fc'].sparsity is 0.5; sparsity is not supported yet"));
+  recipe.nodes["fc"] = {};
+  recipe.nodes["fc"].kept_channels = 3;
+  const auto narrow = check_recipe(recipe, model->graph);
+  REQUIRE_FALSE(narrow.has_value());
+  CHECK(narrow.error().code == ExitCode::input);
+  CHECK(has(narrow.error().message, "nodes['fc'].kept_channels is 3; removing channels is not supported yet"));
+}
+
+TEST_CASE("activations: a flag, then the recipe, then the target's default") {
+  const auto model = parse_text(R"(<ir_version: 8, opset_import: ["" : 13]>
+    g (float[2] x) => (float[2] y) { [fc] y = Relu (x) })");
+  REQUIRE(model.has_value());
+  const auto path = std::filesystem::temp_directory_path() / fmt::format("bevel_recipe_test_{}.json", getpid());
+  const auto chosen = [&](const std::string& defaults, const driver::RecipeFlags& given) {
+    std::ofstream(path) << R"({"format": "bevel-recipe/1", "defaults": )" << defaults << "}";
+    driver::RecipeFlags flags = given;
+    flags.recipe = path;
+    const auto recipe = driver::choose_recipe(flags, "uint8", model->graph);
+    INFO((recipe ? "" : recipe.error().message));
+    REQUIRE(recipe.has_value());
+    return recipe->activations.value_or("none");
+  };
+  CHECK(chosen("{}", {}) == "uint8");
+  CHECK(chosen(R"({"activations": "int8"})", {}) == "int8");
+  driver::RecipeFlags flags;
+  flags.activations = "uint8";
+  CHECK(chosen(R"({"activations": "int8"})", flags) == "uint8");
+  std::filesystem::remove(path);
 }

@@ -50,7 +50,11 @@ TEST_CASE("a record by path: read, or refused with the file and the key") {
   const auto write = [&](const std::string& text) { std::ofstream(path) << text; };
   CHECK(find_device("./no/such/device.json").error().code == ExitCode::input);
   write("{");
-  CHECK(find_device(path).error().message.find("not a JSON object") != std::string::npos);
+  CHECK(find_device(path).error().message.find("not JSON") != std::string::npos);
+  write("[1]");
+  CHECK(find_device(path).error().message.find("expected a JSON object") != std::string::npos);
+  write(R"({"format": "bevel-device/1", "format": "bevel-device/1"})");
+  CHECK(find_device(path).error().message.find("\"format\" appears twice") != std::string::npos);
   write(R"({"format": "bevel-device/2"})");
   CHECK(find_device(path).error().message.find("bevel-device/1") != std::string::npos);
   std::string record;

@@ -1,10 +1,10 @@
-#include "lib/data/strict_json.h"
+#include "lib/support/strict_json.h"
 
 #include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
 
-namespace bevel::data {
+namespace bevel {
 
 Result<nlohmann::json> parse_strict_json(std::string_view text, const std::string& name, std::size_t max_bytes) {
   if (text.size() > max_bytes) {
@@ -22,15 +22,15 @@ Result<nlohmann::json> parse_strict_json(std::string_view text, const std::strin
       const auto& key = parsed.get_ref<const std::string&>();
       if (!open_objects.back().insert(key).second) problem = fmt::format("key \"{}\" appears twice", printable(key));
     }
-    return true;
+    return problem.empty();  // what follows is skipped, not built
   };
   try {
     nlohmann::json parsed = nlohmann::json::parse(text.begin(), text.end(), watch);
     if (!problem.empty()) return fail_input("{}: {}", name, problem);
     return parsed;
   } catch (const nlohmann::json::exception& error) {
-    return fail_input("{}: not JSON: {}", name, printable(error.what()));
+    return fail_input("{}: not JSON: {}", name, printable(error.what(), 300));
   }
 }
 
-}  // namespace bevel::data
+}  // namespace bevel

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace bevel::passes {
+namespace bevel {
 
 // The candidate with the least edit distance (Levenshtein, 1966), the first of equals; empty when none is near enough to
 // be a slip of the keyboard (more than a third of the longer name differs).
@@ -13,4 +13,4 @@ std::string_view nearest_name(std::string_view wanted, std::span<const std::stri
 // " (did you mean 'x'?)" or nothing.
 std::string suggestion(std::string_view wanted, std::span<const std::string_view> candidates);
 
-}  // namespace bevel::passes
+}  // namespace bevel

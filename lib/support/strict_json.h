@@ -7,10 +7,10 @@
 
 #include "lib/support/result.h"
 
-namespace bevel::data {
+namespace bevel {
 
 // Refuses text beyond `max_bytes`, nesting deeper than 64, and an object with the same key twice. Exit code: input.
 Result<nlohmann::json> parse_strict_json(std::string_view text, const std::string& name,
                                          std::size_t max_bytes = std::size_t{16} << 20);
 
-}  // namespace bevel::data
+}  // namespace bevel

@@ -1,11 +1,11 @@
-#include "passes/nearest_name.h"
+#include "lib/support/nearest_name.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "lib/support/result.h"
 
-namespace bevel::passes {
+namespace bevel {
 namespace {
 
 constexpr std::size_t kMaxLength = 256;  // names in files may be long; the table has the product of the lengths
@@ -48,4 +48,4 @@ std::string suggestion(std::string_view wanted, std::span<const std::string_view
   return nearest.empty() ? std::string() : fmt::format(" (did you mean '{}'?)", printable(nearest));
 }
 
-}  // namespace bevel::passes
+}  // namespace bevel
