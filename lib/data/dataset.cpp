@@ -27,7 +27,15 @@ class DescribedDataset final : public Dataset {
   bool labelled = false;
   std::string metric_name, hash;
   std::size_t samples = 0;
+  std::vector<std::filesystem::path> opened;
+  std::vector<std::string> said;
+  bool described = true;  // false: a bare .npz, which has no steps
 
+  void add_file(const std::filesystem::path& file) {
+    if (std::find(opened.begin(), opened.end(), file) == opened.end()) opened.push_back(file);
+  }
+  [[nodiscard]] std::vector<std::filesystem::path> files() const override { return opened; }
+  [[nodiscard]] std::vector<std::string> notes() const override { return said; }
   [[nodiscard]] std::size_t size() const override { return samples; }
   [[nodiscard]] Result<std::vector<Tensor>> sample(std::size_t index) const override {
     std::vector<Tensor> tensors;
@@ -63,8 +71,14 @@ class DescribedDataset final : public Dataset {
   }
 
  private:
-  static Status check(const BoundInput& input, const Tensor& ready, const std::string& where) {
+  [[nodiscard]] Status check(const BoundInput& input, const Tensor& ready, const std::string& where) const {
     const Type& type = input.model.type;
+    if (type.dtype != DType::undefined && ready.dtype() != type.dtype && !described) {
+      return fail_input("{}: {}, the model's input \"{}\" is {}; a bare .npz is fed as it is: write a data description "
+                        "(\"format\": \"bevel-data/1\") that names it and has \"steps\", as {{\"divide\": 255}} or {{\"cast\": \"{}\"}}",
+                        where, dtype_name(ready.dtype()), printable(input.model.name), dtype_name(type.dtype),
+                        type.dtype == DType::float32 ? "float32" : dtype_name(type.dtype));
+    }
     if (type.dtype != DType::undefined && ready.dtype() != type.dtype) {
       return fail_input("{}: after its steps the sample is {}, the model's input \"{}\" is {}; add the step {{\"cast\": "
                         "\"{}\"}} or change the others",
@@ -78,8 +92,9 @@ class DescribedDataset final : public Dataset {
       fits = !dim.known() || dim.value == ready.dim(axis);
     }
     if (fits) return {};
-    return fail_input("{}: after its steps the sample is [{}], the model's input \"{}\" is {} (its first axis is the batch)",
-                      where, fmt::join(ready.dims(), ", "), printable(input.model.name), to_string(type));
+    return fail_input("{}: {}the sample is [{}], the model's input \"{}\" is {} (its first axis is the batch)",
+                      where, described ? "after its steps " : "", fmt::join(ready.dims(), ", "), printable(input.model.name),
+                      to_string(type));
   }
 };
 
@@ -218,6 +233,7 @@ Result<std::unique_ptr<Dataset>> open_description(const std::filesystem::path& p
     }
   }
   auto dataset = std::make_unique<DescribedDataset>();
+  dataset->opened.push_back(path);
   Archives archives;
   std::vector<std::string> files;
   for (const ModelInput& input : inputs) {
@@ -228,17 +244,28 @@ Result<std::unique_ptr<Dataset>> open_description(const std::filesystem::path& p
     }
     const std::string where = fmt::format("{}: inputs.{}.from", name, printable(input.name));
     BEVEL_TRY(auto source, open_source(folder, described->from, archives, where));
-    if (files.empty()) files = source->files();
+    const std::vector<std::string> listed = source->files();
+    if (listed.empty()) dataset->add_file(folder / described->from.path);
+    // The lists do not repeat themselves and may be long: added without the search, unless another input reads them too.
+    if (listed != files)
+      for (const std::string& file : listed) dataset->opened.push_back(folder / file);
+    if (files.empty()) files = listed;
     dataset->inputs.push_back({input, std::move(source), described->steps, described->steps_text});
   }
   if (!description.labels.empty()) {
     BEVEL_TRY(dataset->labels, read_labels(folder, description.labels, files, archives, name + ": labels"));
     dataset->labelled = true;
+    BEVEL_TRY(const Reference reference, parse_reference(description.labels, name + ": labels"));
+    dataset->add_file(folder / reference.path);
   }
   if (!description.metric.empty() && !dataset->labelled) {
     return fail_input("{}: the metric \"{}\" needs \"labels\"", name, description.metric);
   }
   dataset->metric_name = description.metric;
+  if (dataset->labelled && description.metric.empty()) {
+    dataset->metric_name = "top1";
+    dataset->said.push_back(fmt::format("{} has labels and states no metric: top1 was taken", path.filename().string()));
+  }
   BEVEL_TRY_STATUS(bind_samples(*dataset, max_samples, name));
   BEVEL_TRY_STATUS(dataset->make_hash());
   return dataset;
@@ -249,6 +276,8 @@ Result<std::unique_ptr<Dataset>> open_npz(const std::filesystem::path& path, std
   const std::string name = path.string();
   BEVEL_TRY(const auto archive, ArrayArchive::open(std::move(file), name));
   auto dataset = std::make_unique<DescribedDataset>();
+  dataset->opened.push_back(path);
+  dataset->described = false;
   for (const ModelInput& input : inputs) {
     BEVEL_TRY(Tensor array, archive->read(input.name));
     const std::string where = fmt::format("{}:{}", name, printable(input.name));

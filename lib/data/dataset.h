@@ -38,6 +38,10 @@ class Dataset {
   [[nodiscard]] virtual std::optional<std::int64_t> label(std::size_t index) const = 0;
   [[nodiscard]] virtual bool has_labels() const = 0;
   [[nodiscard]] virtual std::string metric() const = 0;       // "top1", "top5", "auc", "mse"; "" when not stated
+  // What the user should know of how the description was read.
+  [[nodiscard]] virtual std::vector<std::string> notes() const { return {}; }
+  // Every file that the samples and labels come from, as opened: the description first, a glob's matches sorted. Empty: none.
+  [[nodiscard]] virtual std::vector<std::filesystem::path> files() const { return {}; }
   [[nodiscard]] virtual std::string content_hash() const = 0; // SHA-256 over description and referenced bytes, paths left out
 };
 

@@ -30,6 +30,10 @@ class TopK final : public Metric {
     if (label < 0 || label >= output.size()) {
       return fail_input("label {} is outside the {} classes of the model's output", label, output.size());
     }
+    if (k_ >= output.size()) {
+      return fail_input("the metric top{} on an output of {} class(es) holds for every answer; expected a K below the number of classes",
+                        k_, output.size());
+    }
     // The rank of the label: how many classes come before it (greater, or equal with a lower index; NaN never does).
     const double score = output.as_double(label);
     std::int64_t before = std::isnan(score) ? k_ : 0;

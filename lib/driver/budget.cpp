@@ -22,16 +22,17 @@ bool fits(const plan::Cost& cost, const target::Budget& budget) {
          within(cost.latency_seconds, budget.latency_seconds) && within(cost.energy_joules, budget.energy_joules);
 }
 
-// Limits that hold on another device: its own memory, the user's latency and energy. A stated RAM or flash figure was about the
-// device at hand.
+// Limits that hold on another device: every limit of the user, and its own memory.
 target::Budget elsewhere(const target::Device& device, const target::Budget& stated) {
-  target::Budget budget;
+  target::Budget budget = target::device_budget(device, {});
+  if (stated.ram_bytes) budget.ram_bytes = std::min(*budget.ram_bytes, *stated.ram_bytes);
+  if (stated.flash_bytes) budget.flash_bytes = std::min(*budget.flash_bytes, *stated.flash_bytes);
   budget.latency_seconds = stated.latency_seconds;
   budget.energy_joules = stated.energy_joules;
-  return target::device_budget(device, budget);
+  return budget;
 }
 
-// The device with the least RAM, then flash, that meets the limits; empty when none does.
+// The device with the least RAM, then flash, that meets all limits; empty when none does.
 Result<std::string> smallest_that_fits(const plan::Program& program, const target::Budget& stated, const std::string& except) {
   std::string best;
   double best_ram = 0, best_flash = 0;
@@ -55,6 +56,37 @@ std::string list(const std::vector<report::NamedBytes>& rows) {
     out += fmt::format("{}'{}' ({} B)", i ? ", " : "", printable(rows[i].name, 80), report::grouped(rows[i].bytes));
   if (rows.size() > kNamed) out += fmt::format(" and {} more", rows.size() - kNamed);
   return out;
+}
+
+// Whether the device's own memory holds what the user's limit does not: then the limit is to be thought over, not the device.
+// Latency and energy have no limit of the device's: another device is the answer there.
+bool device_has_room(const report::BudgetRow& missed, const target::Device& device) {
+  if (missed.name == "ram") return missed.value <= device.ram_bytes.value;
+  return missed.name == "flash" && missed.value <= device.flash_bytes.value;
+}
+
+std::string stated_text(const target::Budget& stated) {
+  std::string out;
+  const auto add = [&](const char* name, const std::string& value) { out += fmt::format("{}{} {}", out.empty() ? "" : ", ", name, value); };
+  if (stated.ram_bytes) add("ram", report::grouped(*stated.ram_bytes) + " B");
+  if (stated.flash_bytes) add("flash", report::grouped(*stated.flash_bytes) + " B");
+  if (stated.latency_seconds) add("latency", report::human_quantity(*stated.latency_seconds, "s"));
+  if (stated.energy_joules) add("energy", report::human_quantity(*stated.energy_joules, "J"));
+  return out;
+}
+
+// What to do about one missed budget: raise a limit of one's own, or take another device, that meets every limit at once.
+std::string advice(const report::BudgetRow& missed, const target::Device& device, const target::Budget& stated,
+                   const std::string& other) {
+  if (device_has_room(missed, device)) {
+    const double own = missed.name == "ram" ? device.ram_bytes.value : device.flash_bytes.value;
+    return fmt::format(" The device itself has room: {} B; your limit is {} B.", report::grouped(static_cast<std::uint64_t>(own)),
+                       report::grouped(static_cast<std::uint64_t>(missed.limit)));
+  }
+  const std::string limits = stated_text(stated);
+  const std::string within = limits.empty() ? "" : fmt::format(" within your limits ({})", limits);
+  if (other.empty()) return fmt::format(" No known target would fit it{}.", within);
+  return fmt::format(" The smallest known target that would fit{}: {}.", within, other);
 }
 
 std::string blockers(const report::BudgetRow& row, const report::CompileRecord& record) {
@@ -113,8 +145,12 @@ Result<bool> judge_budget(const plan::Program& program, const target::Device& de
   bool met = true;
   for (const report::BudgetRow& budget_row : record.budget) met = met && budget_row.met;
   if (met) return true;
-  BEVEL_TRY(const std::string other, smallest_that_fits(program, stated, device.name));
-  record.target_that_fits = other;
+  std::string other;
+  if (std::any_of(record.budget.begin(), record.budget.end(),
+                  [&](const report::BudgetRow& each) { return !each.met && !device_has_room(each, device); })) {
+    BEVEL_TRY(other, smallest_that_fits(program, stated, device.name));
+    record.target_that_fits = other;
+  }
   for (const report::BudgetRow& missed : record.budget) {
     if (missed.met) continue;
     const bool bytes = missed.unit == "B";
@@ -128,8 +164,7 @@ Result<bool> judge_budget(const plan::Program& program, const target::Device& de
     if (missed.name == "ram")
       message += fmt::format(" These tensors are needed at once: {} B is the least that any placement of them takes.",
                              report::grouped(record.arena_lower_bound));
-    message += other.empty() ? std::string(" No known target would fit it.")
-                             : fmt::format(" The smallest known target that would fit: {}.", other);
+    message += advice(missed, device, stated, other);
     record.messages.push_back(std::move(message));
   }
   return false;

@@ -12,7 +12,8 @@
 namespace bevel::driver {
 
 // Fills the record's sizes, cost, layers, budget rows, peak and weights. Returns true when every budget is met; otherwise the
-// record's messages hold one paragraph per missed budget, and target_that_fits the smallest known device that would do.
+// record's messages hold one paragraph per missed budget. Where only the user's own RAM or flash limit is in the way they say so;
+// otherwise target_that_fits is the smallest known device that meets the user's limits and has the memory (empty: none).
 Result<bool> judge_budget(const plan::Program& program, const target::Device& device, const target::Budget& stated,
                           report::CompileRecord& record);
 

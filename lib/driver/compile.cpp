@@ -3,11 +3,11 @@
 #include "lib/driver/compile.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "calibration/calibration.h"
 #include "lib/data/dataset.h"
 #include "lib/driver/budget.h"
+#include "lib/driver/judge.h"
 #include "lib/driver/load.h"
 #include "lib/driver/quantize_leg.h"
 #include "lib/driver/runnable.h"
@@ -29,8 +29,6 @@ namespace {
 
 constexpr const char* kOnnxName = "model.int8.onnx";
 constexpr const char* kProgramName = "model.bvl";
-constexpr std::size_t kLayerSamples = 16;  // for the per-layer SQNR column: enough to rank layers, cheap beside verification
-constexpr std::size_t kWorstLayers = 3;    // named when --max-drop is exceeded
 
 struct Bag {
   const CompileRequest& request;
@@ -44,6 +42,7 @@ struct Bag {
   Samples verification;
   plan::Plan plan;
   report::CompileRecord record;
+  std::vector<std::filesystem::path> read;  // every file that the outputs are made from
 
   explicit Bag(const CompileRequest& r) : request(r), pool(r.threads) {}
 };
@@ -68,6 +67,11 @@ std::uint64_t macs_of_one(const Model& model) {
   return graph_macs(bound);
 }
 
+void add_files(Bag& bag, const std::vector<std::filesystem::path>& files) {
+  for (const std::filesystem::path& file : files)
+    if (std::find(bag.read.begin(), bag.read.end(), file) == bag.read.end()) bag.read.push_back(file);
+}
+
 Status read_inputs(Bag& bag) {
   const CompileRequest& request = bag.request;
   BEVEL_TRY(bag.device, target::find_device(request.target));
@@ -79,9 +83,13 @@ Status read_inputs(Bag& bag) {
   if (request.max_drop && !(*request.max_drop >= 0))
     return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(bag.source, load_model(request.model, shapes));
+  BEVEL_TRY(bag.source, load_model(request.model, shapes, Feeding::samples));
   if (!bag.source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be quantized.", request.model.filename().string(), bag.source.beyond_knowledge);
+  add_files(bag, bag.source.files);
+  if (!bag.device.file.empty()) add_files(bag, {bag.device.file});
+  if (request.recipe.recipe) add_files(bag, {*request.recipe.recipe});
+  if (request.profile) add_files(bag, {*request.profile});
   return {};
 }
 
@@ -106,7 +114,7 @@ void describe_source(Bag& bag) {
 Status simplify_and_quantize(Bag& bag) {
   const CompileRequest& request = bag.request;
   bag.simplified = bag.source.model;
-  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(bag.simplified));
+  BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(bag.simplified)));
   BEVEL_TRY(bag.recipe, choose_recipe(request.recipe, bag.device.activation_dtype, bag.simplified.graph));
   describe_source(bag);
   const auto inputs = data::inputs_needing_data(bag.simplified.graph);
@@ -118,6 +126,7 @@ Status simplify_and_quantize(Bag& bag) {
     BEVEL_TRY(calibration, calibrate_from_profile(*request.profile));
   }
   bag.record.calibration = calibration.source;
+  if (calibration.dataset) add_files(bag, calibration.dataset->files());
   // The evaluation data is opened before the long work starts: a wrong description is found at once.
   if (request.evaluation) {
     BEVEL_TRY(bag.verification, open_samples(*request.evaluation, inputs, request.max_samples, "evaluation"));
@@ -126,8 +135,16 @@ Status simplify_and_quantize(Bag& bag) {
   } else {
     BEVEL_TRY(bag.verification, random_samples(inputs));
   }
+  add_files(bag, bag.verification.dataset->files());
+  for (const std::string& note : bag.verification.dataset->notes()) bag.record.notes.push_back(note);
+  if (bag.recipe.activations == "uint8")
+    bag.record.notes.push_back(
+        "model.int8.onnx has uint8 activations; model.c and model.bvl hold the same integers as int8: uint8 - 128, with the same "
+        "scales and zero points 128 lower");
   bag.int8 = bag.simplified;
-  BEVEL_TRY(bag.record.stays_float, quantize_model(bag.int8, bag.recipe, *calibration.measure));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(bag.int8, bag.recipe, *calibration.measure)));
+  bag.record.stays_float = std::move(quantized.stays_float);
+  if (quantized.changes == 0) bag.record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
   return {};
 }
 
@@ -166,48 +183,11 @@ Status emit(Bag& bag, Staging& staging) {
   return {};
 }
 
-std::string worst_layers(const report::CompileRecord& record) {
-  std::vector<report::LayerRow> rows;
-  for (const report::LayerRow& row : record.layers)
-    if (row.sqnr_db) rows.push_back(row);
-  std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return *a.sqnr_db < *b.sqnr_db; });
-  std::string out;
-  for (std::size_t i = 0; i < rows.size() && i < kWorstLayers; ++i)
-    out += fmt::format("{}'{}' ({})", i ? ", " : "", printable(rows[i].name, 80), report::decibels(*rows[i].sqnr_db));
-  return out.empty() ? "none could be measured" : out;
-}
-
-// Judges what verification measured; false with a message in the record when the outputs may not be published.
-bool judge_fidelity(report::CompileRecord& record, bool all_integer) {
-  const double exact = std::numeric_limits<double>::infinity();
-  if (const Status same = require_sqnr(record.runtime_outputs, all_integer ? exact : kRoundingSqnrDb,
-                                       "the Program in the C runtime against the written int8 model"); !same) {
-    record.messages.push_back(same.error().message);
-    return false;
-  }
-  if (const Status finite = require_sqnr(record.int8_outputs, -1e300, "the written int8 model against the float model"); !finite) {
-    record.messages.push_back(finite.error().message);
-    return false;
-  }
-  if (!record.max_drop || !record.drop || *record.drop <= *record.max_drop) return true;
-  const std::string measured =
-      record.metric ? fmt::format("{} fell from {:.4g} to {:.4g}", record.metric->name, *record.metric->float_model,
-                                  record.metric->name == "mse" ? std::max(*record.metric->int8_model, *record.metric->runtime)
-                                                               : std::min(*record.metric->int8_model, *record.metric->runtime))
-                    : std::string("agreement with the float model fell");
-  record.messages.push_back(fmt::format(
-      "verification failed: {} on {} samples, {:.3f} points, where --max-drop allows {:.3f}. Worst layers by SQNR: {}. Keep them "
-      "in float with --keep-float, try another --range, or give more calibration samples.",
-      measured, record.samples->count, *record.drop, *record.max_drop, worst_layers(record)));
-  return false;
-}
-
 Result<bool> verify(Bag& bag, Staging& staging) {
   report::CompileRecord& record = bag.record;
-  eval::EvalOptions reference;
-  reference.use_kernels = false;
-  BEVEL_TRY(const auto float_model, runnable_of(bag.source.model, "float model", reference));
-  BEVEL_TRY(const auto int8_model, runnable_of(bag.int8, kOnnxName));
+  // The evaluator's own way: reference evaluation of a float model, the kernels for one that has integer layers already.
+  BEVEL_TRY(const auto float_model, runnable_of(bag.source.model, "float model"));
+  BEVEL_TRY(const auto int8_model, runnable_of(bag.int8, kOnnxName, evaluated_by_kernels()));
   BEVEL_TRY(const auto program, open_runnable(staging.path_of(kProgramName)));
   BEVEL_TRY(const Measured measured,
             measure_side_by_side({float_model.get(), int8_model.get(), program.get()}, {{0, 1}, {1, 2}},
@@ -227,7 +207,9 @@ Result<bool> verify(Bag& bag, Staging& staging) {
   BEVEL_TRY(const auto sqnr, layer_sqnr(bag.simplified, bag.int8, *bag.verification.dataset, kLayerSamples, bag.pool));
   for (report::LayerRow& row : record.layers)
     if (const auto found = sqnr.find(row.name); found != sqnr.end()) row.sqnr_db = found->second;
-  return judge_fidelity(record, record.stays_float.empty());
+  if (is_poor(record.int8_outputs, *record.samples))
+    record.warnings.push_back(poor_warning(record.int8_outputs, *record.samples, record.layers));
+  return judge_fidelity(record);
 }
 
 // report.md names the other files' hashes, report.json also its own; report.json is published last.
@@ -243,19 +225,32 @@ Status publish(Bag& bag, Staging& staging, std::vector<std::string> names) {
   return staging.publish(names);
 }
 
+// Everything that a run may have put into the folder, but for the report, which is replaced on failure too.
+constexpr const char* kOutputs[] = {kOnnxName, "model.int8.onnx.data", "model.c", "model.h", kProgramName, "recipe.json"};
+
 Result<CompileOutcome> refuse(Bag& bag, Staging* staging, ExitCode code, const char* status) {
   bag.record.status = status;
   if (staging) BEVEL_TRY_STATUS(publish(bag, *staging, {}));
-  return CompileOutcome{std::move(bag.record), code};
+  return CompileOutcome{std::move(bag.record), code, std::move(bag.read)};
 }
 
 }  // namespace
+
+std::string left_from_earlier_run(const CompileRequest& request, bool report_too) {
+  std::vector<std::string> names(std::begin(kOutputs), std::end(kOutputs));
+  if (report_too) names.insert(names.end(), {"report.md", "report.json"});
+  const std::string found = earlier_outputs(request.out, names);
+  if (found.empty()) return {};
+  return fmt::format(" An earlier run's outputs still lie in {}, and are not of this run: {}.", printable(request.out.string()), found);
+}
 
 Result<CompileOutcome> compile(const CompileRequest& request) {
   Bag bag(request);
   BEVEL_TRY_STATUS(read_inputs(bag));
   std::optional<Staging> staging;
-  if (!request.dry_run) {
+  if (request.dry_run) {
+    BEVEL_TRY_STATUS(can_write_into(request.out, /*create_folder=*/true));
+  } else {
     auto created = Staging::create(request.out, /*create_folder=*/true);
     if (!created) return Failure(std::move(created).error());
     staging.emplace(std::move(*created));
@@ -267,7 +262,7 @@ Result<CompileOutcome> compile(const CompileRequest& request) {
   if (!affordable) return refuse(bag, stage, ExitCode::budget, "budget-missed");
   if (!stage) {
     bag.record.status = "dry-run";
-    return CompileOutcome{std::move(bag.record), ExitCode::ok};
+    return CompileOutcome{std::move(bag.record), ExitCode::ok, std::move(bag.read)};
   }
   BEVEL_TRY_STATUS(emit(bag, *stage));
   BEVEL_TRY(const bool faithful, verify(bag, *stage));
@@ -277,7 +272,7 @@ Result<CompileOutcome> compile(const CompileRequest& request) {
   if (std::filesystem::exists(stage->path_of(std::string(kOnnxName) + ".data"), error))
     names.insert(names.begin(), std::string(kOnnxName) + ".data");
   BEVEL_TRY_STATUS(publish(bag, *stage, std::move(names)));
-  return CompileOutcome{std::move(bag.record), ExitCode::ok};
+  return CompileOutcome{std::move(bag.record), ExitCode::ok, std::move(bag.read)};
 }
 
 }  // namespace bevel::driver

@@ -31,10 +31,14 @@ struct CompileRequest {
 struct CompileOutcome {
   report::CompileRecord record;
   ExitCode code = ExitCode::ok;  // ok, budget or verification; the record's messages then say why
+  std::vector<std::filesystem::path> read;  // every file that the outputs are made from, as it was opened; for --depfile
 };
 
 // Everything else that goes wrong is the diagnostic. With `budget` and `verification` the folder has received report.json and
 // report.md only; with a diagnostic it is as it was.
 Result<CompileOutcome> compile(const CompileRequest& request);
+// After a failed run, which deletes nothing: a sentence that lists what of an earlier one lies in the folder; empty when nothing
+// does. `report_too`: the report is an earlier run's as well.
+std::string left_from_earlier_run(const CompileRequest& request, bool report_too);
 
 }  // namespace bevel::driver

@@ -1,6 +1,10 @@
 #include "lib/driver/convert.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "calibration/calibration.h"
+#include "lib/driver/judge.h"
 #include "lib/driver/load.h"
 #include "lib/driver/quantize_leg.h"
 #include "lib/driver/runnable.h"
@@ -10,6 +14,7 @@
 #include "lib/emit/emit_c.h"
 #include "lib/onnx/onnx.h"
 #include "lib/plan/program.h"
+#include "lib/support/atomic_file.h"
 #include "lib/target/target.h"
 #include "passes/pass.h"
 
@@ -19,41 +24,59 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The value below which even a deliberately lossy output no longer stands for its source is the user's to say (compare
-// --max-drop); what no use accepts is a NaN or Inf on one side.
-constexpr double kFiniteOnlyDb = -1e300;
+// The dtype of activations where neither target, recipe nor flag states one: what every device but x86-64 takes.
+constexpr const char* kNeutralActivations = "int8";
 
 Result<std::optional<Staging>> stage_beside(const fs::path& out, bool dry_run) {
   if (out.filename().empty())
     return fail(ExitCode::usage, "-o '{}': expected the name of a file.", printable(out.string()));
-  std::error_code error;
-  if (fs::is_directory(out, error))
-    return fail(ExitCode::output, "{}: is a folder; -o expects the name of a file. Nothing was written.", printable(out.string()));
+  BEVEL_TRY_STATUS(file_behind(out));  // before the work, not after it
   std::optional<Staging> staging;
-  if (dry_run) return staging;
+  if (dry_run) {
+    BEVEL_TRY_STATUS(can_write_into(out.parent_path(), /*create_folder=*/false));
+    return staging;
+  }
   auto created = Staging::create(out.parent_path(), /*create_folder=*/false);
   if (!created) return Failure(std::move(created).error());
   staging.emplace(std::move(*created));
   return staging;
 }
 
+struct Check {
+  const Loaded& source;
+  const Model& written;
+  const std::optional<fs::path>& data;
+  std::string from;                  // what `data` is, for the record
+  double minimum_db = 0;
+  const Model* simplified = nullptr;  // what was quantized: its values are what the written model's layers are measured against
+  std::optional<double> max_drop = std::nullopt;
+};
+
+std::vector<report::LayerRow> measure_layers(const Check& check, const data::Dataset& dataset, WorkerPool& pool) {
+  std::vector<report::LayerRow> layers;
+  if (!check.simplified) return layers;
+  const auto measured = layer_sqnr(*check.simplified, check.written, dataset, kLayerSamples, pool);
+  if (!measured) return layers;  // it only ranks layers; the outputs were compared
+  for (const auto& [name, sqnr_db] : *measured) layers.push_back({name, "", 0, 0, 0, sqnr_db});
+  return layers;
+}
+
 // Runs source and written model side by side. What cannot be run is not an error: the record then says "not checked" and why.
-Status check_against_source(const Loaded& source, const Model& written, const std::optional<fs::path>& data,
-                            const std::string& from, double minimum_db, const CommonRequest& request,
-                            report::WriteRecord& record) {
+Status check_against_source(const Check& check, const CommonRequest& request, report::WriteRecord& record) {
+  const Loaded& source = check.source;
+  const std::optional<fs::path>& data = check.data;
   const auto unchecked = [&](std::string reason) -> Status {
     record.not_checked = std::move(reason);
     return {};
   };
   if (!source.beyond_knowledge.empty()) return unchecked(source.beyond_knowledge);
   if (const auto reason = eval::cannot_evaluate(source.model)) return unchecked(*reason);
-  eval::EvalOptions reference;
-  reference.use_kernels = false;
-  BEVEL_TRY(const auto before, runnable_of(source.model, "source model", reference));
-  BEVEL_TRY(const auto after, runnable_of(written, "written model"));
+  // Both in the evaluator's own way: a source with integer layers means what the kernels compute of them.
+  BEVEL_TRY(const auto before, runnable_of(source.model, "source model"));
+  BEVEL_TRY(const auto after, runnable_of(check.written, "written model"));
   Samples samples;
   if (data) {
-    BEVEL_TRY(samples, open_samples(*data, before->inputs(), request.max_samples, from));
+    BEVEL_TRY(samples, open_samples(*data, before->inputs(), request.max_samples, check.from));
   } else {
     auto random = random_samples(before->inputs());
     if (!random) return unchecked(random.error().message);
@@ -69,21 +92,39 @@ Status check_against_source(const Loaded& source, const Model& written, const st
             measure_side_by_side({before.get(), after.get()}, {{0, 1}}, *samples.dataset, pool, "check"));
   record.samples = samples.source;
   record.outputs = measured.pairs[0];
-  return require_sqnr(record.outputs, minimum_db, "the written model against its source");
+  BEVEL_TRY_STATUS(require_sqnr(record.outputs, check.minimum_db, "the written model against its source"));
+  Drop drop{measured.metric, 100, 100, 0, check.max_drop.value_or(std::numeric_limits<double>::infinity())};
+  if (measured.metric.empty()) {
+    for (const report::OutputComparison& output : record.outputs) drop.test = std::min(drop.test, 100 * output.agreement);
+    drop.points = drop.reference - drop.test;
+  } else {
+    drop.reference = measured.metrics[0];
+    drop.test = measured.metrics[1];
+    drop.points = drop_in_points(drop.metric, drop.reference, drop.test);
+  }
+  const bool poor = is_poor(record.outputs, samples.source);
+  if (!poor && drop.points <= drop.allowed) return {};
+  const std::vector<report::LayerRow> layers = measure_layers(check, *samples.dataset, pool);
+  if (drop.points > drop.allowed)
+    return fail(ExitCode::verification, "{} Nothing was written.", too_much_lost(drop, samples.source.count, layers));
+  record.warnings.push_back(poor_warning(record.outputs, samples.source, layers));
+  return {};
 }
 
 // Exports into the staging folder, reads it back and returns what was read.
 Result<Model> export_and_reload(const Model& model, const Staging& staging, const std::string& name, bool known,
                                 report::WriteRecord& record) {
   BEVEL_TRY_STATUS(onnx::export_model(model, staging.path_of(name)));
+  for (const std::string& file : {name, name + ".data"}) {
+    std::error_code absent;
+    const std::uintmax_t bytes = fs::file_size(staging.path_of(file), absent);
+    if (!absent) record.files.push_back({file, bytes});
+  }
   if (known) {
     BEVEL_TRY(Loaded loaded, load_model(staging.path_of(name)));
-    record.files.push_back({name, loaded.file_bytes});
     return std::move(loaded.model);
   }
   BEVEL_TRY(Model reloaded, onnx::import_model(staging.path_of(name)));
-  std::error_code error;
-  record.files.push_back({name, fs::file_size(staging.path_of(name), error)});
   std::string why;
   if (!same_model(model, reloaded, &why))
     return fail(ExitCode::verification, "verification failed: the written file reads back differently ({}). Nothing was written.", why);
@@ -130,7 +171,8 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
     const std::string_view named = passes::named_pipeline(request.pipeline);
     BEVEL_TRY(pipeline, passes::parse_pipeline(named.empty() ? std::string_view(request.pipeline) : named));
   }
-  BEVEL_TRY(const Loaded source, load_model(request.model, shapes));
+  const Feeding feeding = request.data || request.calibration ? Feeding::samples : Feeding::whole_tensors;
+  BEVEL_TRY(const Loaded source, load_model(request.model, shapes, feeding));
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
   Model model = source.model;
   record.nodes_before = model.graph.node_count();
@@ -143,17 +185,15 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
     options.reproducer = request.reproducer;
     std::vector<passes::PassReport> reports;
     if (request.pipeline.empty()) {
-      BEVEL_TRY(reports, passes::simplify(model, options));
+      BEVEL_TRY(reports, of_file(request.model, passes::simplify(model, options)));
     } else {
-      passes::Recipe recipe;
-      if (request.recipe) {
-        BEVEL_TRY(recipe, passes::read_recipe(*request.recipe));
-        BEVEL_TRY_STATUS(passes::check_recipe(recipe, model.graph));
-      }
+      RecipeFlags flags;
+      flags.recipe = request.recipe;
+      BEVEL_TRY(const passes::Recipe recipe, choose_recipe(flags, kNeutralActivations, model.graph));
       passes::PassContext context;
       context.measure = calibration ? calibration->measure.get() : nullptr;
       context.recipe = &recipe;
-      BEVEL_TRY(reports, passes::run_pipeline(model, pipeline, context, options));
+      BEVEL_TRY(reports, of_file(request.model, passes::run_pipeline(model, pipeline, context, options)));
     }
     for (const passes::PassReport& report : reports) {
       record.passes.push_back({report.pass, report.stats.changes});
@@ -166,8 +206,8 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
   if (!staging) return record;
   const std::string name = request.out.filename().string();
   BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, source.beyond_knowledge.empty(), record));
-  BEVEL_TRY_STATUS(check_against_source(source, written, request.data ? request.data : request.calibration, "data",
-                                        required_db(pipeline), request, record));
+  BEVEL_TRY_STATUS(check_against_source({source, written, request.data ? request.data : request.calibration, "data",
+                                         required_db(pipeline)}, request, record));
   BEVEL_TRY_STATUS(publish_model(*staging, name));
   return record;
 }
@@ -177,12 +217,12 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
   record.command = "calibrate";
   record.dry_run = request.dry_run;
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(Loaded source, load_model(request.model, shapes));
+  BEVEL_TRY(Loaded source, load_model(request.model, shapes, Feeding::samples));
   if (!source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be calibrated.", request.model.filename().string(), source.beyond_knowledge);
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
   record.nodes_before = source.model.graph.node_count();
-  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(source.model));
+  BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(source.model)));
   record.nodes_after = source.model.graph.node_count();
   WorkerPool pool(request.threads);
   BEVEL_TRY(Calibration calibration,
@@ -190,7 +230,8 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
   // A dry run still quantizes a throw-away copy: it finds what the real run would stumble over.
   RecordingMeasure recorder(*calibration.measure);
   Model trial = source.model;
-  BEVEL_TRY(record.stays_float, quantize_model(trial, passes::Recipe{}, recorder));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(trial, passes::Recipe{}, recorder)));
+  record.stays_float = std::move(quantized.stays_float);
   calibration::Profile profile{calibration::model_hash(source.model), calibration.source.sha256, recorder.recorded()};
   for (const fs::path& path : request.merge) {
     BEVEL_TRY(const calibration::Profile other, calibration::read_profile(path));
@@ -219,30 +260,38 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   record.dry_run = request.dry_run;
   if (request.calibration.has_value() == request.profile.has_value())
     return fail(ExitCode::usage, "quantize needs calibration data: give either --calib DATA or --profile PROFILE.");
-  std::string activations = "int8";
+  if (request.max_drop && !(*request.max_drop >= 0))
+    return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
+  if (request.max_drop && !request.calibration && !request.evaluation)
+    return fail(ExitCode::usage, "--max-drop needs samples to measure it on: give --eval DATA beside --profile.");
+  std::string activations = kNeutralActivations;
   if (request.target) {
     BEVEL_TRY(const target::Device device, target::find_device(*request.target));
     activations = device.activation_dtype;
   }
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const Loaded source, load_model(request.model, shapes));
+  BEVEL_TRY(const Loaded source, load_model(request.model, shapes, Feeding::samples));
   if (!source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be quantized.", request.model.filename().string(), source.beyond_knowledge);
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
   Model model = source.model;
   record.nodes_before = model.graph.node_count();
-  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(model));
+  BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(model)));
+  const Model simplified = model;
   BEVEL_TRY(const passes::Recipe recipe, choose_recipe(request.recipe, activations, model.graph));
   WorkerPool pool(request.threads);
   BEVEL_TRY(const auto calibration,
             optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool));
-  BEVEL_TRY(record.stays_float, quantize_model(model, recipe, *calibration->measure));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, *calibration->measure)));
+  record.stays_float = std::move(quantized.stays_float);
+  if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
   record.nodes_after = model.graph.node_count();
   if (!staging) return record;
   const std::string name = request.out.filename().string();
   BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, true, record));
-  BEVEL_TRY_STATUS(check_against_source(source, written, request.evaluation ? request.evaluation : request.calibration,
-                                        request.evaluation ? "evaluation" : "calibration", kFiniteOnlyDb, request, record));
+  BEVEL_TRY_STATUS(check_against_source({source, written, request.evaluation ? request.evaluation : request.calibration,
+                                         request.evaluation ? "evaluation" : "calibration", kFiniteOnlyDb, &simplified,
+                                         request.max_drop}, request, record));
   BEVEL_TRY_STATUS(publish_model(*staging, name));
   return record;
 }
@@ -256,14 +305,16 @@ Result<report::WriteRecord> emit_c(const EmitRequest& request) {
   if (!source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be lowered.", request.model.filename().string(), source.beyond_knowledge);
   std::optional<Staging> staging;
-  if (!request.dry_run) {
+  if (request.dry_run) {
+    BEVEL_TRY_STATUS(can_write_into(request.out, /*create_folder=*/true));
+  } else {
     auto created = Staging::create(request.out, /*create_folder=*/true);
     if (!created) return Failure(std::move(created).error());
     staging.emplace(std::move(*created));
   }
   record.nodes_before = source.model.graph.node_count();
   Model model = source.model;
-  BEVEL_TRY([[maybe_unused]] auto reports, passes::simplify(model));
+  BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(model)));
   record.nodes_after = model.graph.node_count();
   plan::PlanOptions options;
   options.float_io = request.float_io;
@@ -280,16 +331,19 @@ Result<report::WriteRecord> emit_c(const EmitRequest& request) {
   BEVEL_TRY_STATUS(staging->write(names[0], c.source));
   BEVEL_TRY_STATUS(staging->write(names[1], c.header));
   BEVEL_TRY_STATUS(staging->write(names[2], bytes));
-  // The C source and the .bvl hold the same Program: the .bvl is run by the runtime here, against the model it came from.
+  // The C source and the .bvl hold the same Program: the .bvl is run by the runtime here, against the simplified model that it was
+  // made of (the same values, by the same kernels) and against the source (which simplifying may round differently).
   BEVEL_TRY(const auto before, runnable_of(source.model, "source model"));
+  BEVEL_TRY(const auto lowered, runnable_of(model, "simplified model", evaluated_by_kernels()));
   BEVEL_TRY(const auto after, open_runnable(staging->path_of(names[2])));
   BEVEL_TRY(const Samples samples, random_samples(after->inputs()));
   WorkerPool pool(request.threads);
   BEVEL_TRY(const Measured measured,
-            measure_side_by_side({before.get(), after.get()}, {{0, 1}}, *samples.dataset, pool, "check"));
+            measure_side_by_side({before.get(), lowered.get(), after.get()}, {{0, 2}, {1, 2}}, *samples.dataset, pool, "check"));
   record.samples = samples.source;
   record.outputs = measured.pairs[0];
-  BEVEL_TRY_STATUS(require_sqnr(record.outputs, kRoundingSqnrDb, "the Program in the C runtime against its model"));
+  BEVEL_TRY_STATUS(require_same_values(measured.pairs[1], "the Program in the C runtime against its model"));
+  BEVEL_TRY_STATUS(require_sqnr(record.outputs, kRoundingSqnrDb, "the Program in the C runtime against the source model"));
   BEVEL_TRY_STATUS(staging->publish(names));
   return record;
 }

@@ -39,6 +39,7 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request);
 struct QuantizeRequest : CommonRequest {
   std::optional<std::filesystem::path> calibration, profile;
   std::optional<std::filesystem::path> evaluation;  // samples for the check; else the calibration's, else random inputs
+  std::optional<double> max_drop;                   // points; more is exit 4
   std::optional<std::string> target;                // for the default of the activations' dtype
   RecipeFlags recipe;
 };

@@ -10,6 +10,7 @@
 #include "lib/driver/staging.h"
 #include "lib/driver/verify.h"
 #include "lib/onnx/onnx.h"
+#include "lib/support/atomic_file.h"
 #include "lib/support/hash.h"
 
 namespace bevel::driver {
@@ -105,13 +106,22 @@ Status check_written(const fs::path& path, const std::vector<std::pair<std::stri
 Result<report::RunRecord> run(const RunRequest& request) {
   if (request.inputs.has_value() == request.data.has_value())
     return fail(ExitCode::usage, "run needs inputs: give either --inputs ARRAYS.npz (or a folder of input_k.pb) or --data DATA.");
+  if (request.inputs && request.max_samples)
+    return fail(ExitCode::usage, "--samples: --inputs are whole tensors, run once as they stand; --samples goes with --data.");
+  if (request.out && request.out->filename().empty())
+    return fail(ExitCode::usage, "-o '{}': expected the name of a file.", printable(request.out->string()));
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes));
+  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, request.data ? Feeding::samples : Feeding::whole_tensors));
   std::optional<Staging> staging;
-  if (request.out && !request.dry_run) {
-    auto created = Staging::create(request.out->parent_path(), false);
-    if (!created) return Failure(std::move(created).error());
-    staging.emplace(std::move(*created));
+  if (request.out) {
+    BEVEL_TRY_STATUS(file_behind(*request.out));
+    if (request.dry_run) {
+      BEVEL_TRY_STATUS(can_write_into(request.out->parent_path(), /*create_folder=*/false));
+    } else {
+      auto created = Staging::create(request.out->parent_path(), /*create_folder=*/false);
+      if (!created) return Failure(std::move(created).error());
+      staging.emplace(std::move(*created));
+    }
   }
   const auto execute = [&](const std::vector<Tensor>& inputs) {
     return request.raw ? runnable->run_raw(inputs) : runnable->run(inputs);
@@ -122,6 +132,9 @@ Result<report::RunRecord> run(const RunRequest& request) {
     BEVEL_TRY(const auto inputs, whole_inputs(*request.inputs, runnable->inputs()));
     BEVEL_TRY(auto outputs, execute(inputs));
     record.samples = 1;
+    record.whole_tensors = true;
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      record.inputs.push_back({runnable->inputs()[i].name, to_string(Type::tensor(inputs[i].dtype(), inputs[i].dims()))});
     for (std::size_t i = 0; i < outputs.size(); ++i) arrays.emplace_back(runnable->output_names()[i], std::move(outputs[i]));
   } else {
     BEVEL_TRY(const Samples samples, open_samples(*request.data, runnable->inputs(), request.max_samples, "data"));
@@ -156,22 +169,22 @@ Result<report::RunRecord> run(const RunRequest& request) {
 
 Result<report::EvalRecord> evaluate(const EvalRequest& request) {
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes));
+  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, Feeding::samples));
   BEVEL_TRY(const Samples samples, open_samples(request.data, runnable->inputs(), request.max_samples, "data"));
-  if (!samples.dataset->has_labels() || samples.dataset->metric().empty())
-    return fail_input("{}: the data description has no {}; `eval` needs \"labels\" and \"metric\". Without labels, `bevel compare` "
-                      "measures SQNR and agreement against another model.",
-                      printable(request.data.string()), samples.dataset->has_labels() ? "metric" : "labels");
+  if (!samples.dataset->has_labels())
+    return fail_input("{}: the data has no labels; `eval` needs a description with \"labels\" and \"metric\". Without labels, `bevel "
+                      "compare` measures SQNR and agreement against another model.",
+                      printable(request.data.string()));
   WorkerPool pool(request.threads);
   BEVEL_TRY(const Measured measured, measure_side_by_side({runnable.get()}, {}, *samples.dataset, pool, "eval"));
-  return report::EvalRecord{samples.source, measured.metric, measured.metrics.front()};
+  return report::EvalRecord{samples.source, measured.metric, measured.metrics.front(), samples.dataset->notes()};
 }
 
 Result<report::CompareRecord> compare(const CompareRequest& request) {
   if (request.max_drop && !(*request.max_drop >= 0))
     return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const auto a, open_runnable(request.a, shapes));
+  BEVEL_TRY(const auto a, open_runnable(request.a, shapes, request.data ? Feeding::samples : Feeding::whole_tensors));
   BEVEL_TRY(const auto b, open_runnable(request.b));
   Samples samples;
   if (request.data) {
@@ -183,6 +196,7 @@ Result<report::CompareRecord> compare(const CompareRequest& request) {
   BEVEL_TRY(const Measured measured, measure_side_by_side({a.get(), b.get()}, {{0, 1}}, *samples.dataset, pool, "compare"));
   report::CompareRecord record;
   record.samples = samples.source;
+  record.notes = samples.dataset->notes();
   record.outputs = measured.pairs[0];
   record.max_drop = request.max_drop;
   double drop = 0;

@@ -8,6 +8,7 @@
 #include "lib/driver/quantize_leg.h"
 #include "lib/ops/facts_derived.h"
 #include "lib/ops/op.h"
+#include "lib/ops/semantics.h"
 #include "lib/plan/program.h"
 #include "passes/pass.h"
 
@@ -38,17 +39,26 @@ report::InspectRow row_of(const Model& model, NodeId id, std::set<std::uint32_t>
     row.output_bytes = bytes_of(graph.value(output).type);
     break;
   }
-  for (const ValueId input : node.inputs) {
-    const Tensor* constant = graph.constant(input);
-    if (!constant || constant->size() <= 0) continue;
-    const std::uint64_t bytes = packed_bytes(constant->dtype(), constant->size()).value_or(0);
-    const std::uint64_t parameters = is_floating(constant->dtype()) ? static_cast<std::uint64_t>(constant->size()) : 0;
+  const auto add = [&](const Tensor& tensor, bool first) {
+    if (tensor.size() <= 0) return;
+    const std::uint64_t bytes = packed_bytes(tensor.dtype(), tensor.size()).value_or(0);
+    const std::uint64_t parameters = is_floating(tensor.dtype()) ? static_cast<std::uint64_t>(tensor.size()) : 0;
     row.weight_bytes += bytes;
     row.parameters += parameters;
-    if (!counted.insert(input.index).second) continue;
+    if (!first) return;
     record.parameters += parameters;
     record.weight_bytes += bytes;
+  };
+  for (std::size_t i = 0; i < node.operand_count(); ++i) {  // those that its subgraphs read too
+    const ValueId input = node.operand(i);
+    if (!input.valid()) continue;
+    const NodeId producer = graph.value(input).producer;
+    const auto made = producer.valid() ? ops::as_constant(model, graph, producer) : std::nullopt;
+    const Tensor* constant = made ? &*made : graph.constant(input);
+    if (constant) add(*constant, counted.insert(input.index).second);
   }
+  // What a Constant node makes is its readers' to show.
+  if (!ops::as_constant(model, graph, id)) for_each_held_tensor(node, [&](const Tensor& tensor) { add(tensor, true); });
   const ops::IterationSpace space = ops::facts_of(model, graph, id).space;
   if (const auto macs = ops::macs(space)) row.macs = static_cast<std::uint64_t>(*macs);
   if (!row.macs) record.macs_complete = false;
@@ -61,10 +71,17 @@ void forecast(const Model& source, report::InspectRecord& record) {
   const auto give_up = [&](const Diagnostic& diagnostic) { record.stays_float_unknown = diagnostic.message; };
   if (auto simplified = passes::simplify(model); !simplified) return give_up(simplified.error());
   record.nodes_simplified = model.graph.node_count();
+  std::set<std::string> before;
+  for (report::InspectRow& row : record.layers) {
+    before.insert(row.node);
+    row.simplified_away = !model.graph.find_node(row.node).valid();
+  }
+  for (const NodeId id : model.graph.node_order())
+    if (const Node& node = model.graph.node(id); !before.contains(node.name)) record.added_nodes.emplace_back(node.name, node.op_type);
   ForecastMeasure measure;
-  auto rows = quantize_model(model, passes::Recipe{}, measure);
-  if (!rows) return give_up(rows.error());
-  record.stays_float = std::move(*rows);
+  auto quantized = quantize_model(model, passes::Recipe{}, measure);
+  if (!quantized) return give_up(quantized.error());
+  record.stays_float = std::move(quantized->stays_float);
   const auto planned = plan::plan_shapes(model);
   if (!planned) {
     record.notes.push_back("cannot be compiled for a device as it is: " + planned.error().message);

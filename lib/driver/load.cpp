@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "lib/onnx/onnx.h"
+#include "lib/runtime/bevel_format.h"
 #include "lib/support/hash.h"
+#include "lib/support/mapped_file.h"
 
 namespace bevel::driver {
 
@@ -15,6 +18,38 @@ std::optional<std::int64_t> parse_extent(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0) return std::nullopt;
   return value;
+}
+
+Status refuse_program(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  if (!file) return {};  // the importer says what is wrong with it
+  std::uint32_t magic = 0;
+  if ((*file)->bytes().size() < sizeof(magic)) return {};
+  std::memcpy(&magic, (*file)->bytes().data(), sizeof(magic));
+  if (magic != BVL_MAGIC) return {};
+  return fail_input("{}: this is a .bvl Program, where an ONNX model is expected. `run`, `eval` and `compare` take a Program; give this "
+                    "command the ONNX model that it was made of.", printable(path.string()));
+}
+
+// `unbound` has the symbols still in its shapes.
+Status require_batch_of_one(const Graph& unbound, const std::vector<ops::ShapeBinding>& shapes) {
+  for (const ValueId id : unbound.inputs()) {
+    const Value& value = unbound.value(id);
+    if (value.constant || !value.type.is_tensor() || !value.type.shape.has_rank || value.type.shape.rank() == 0) continue;
+    const Dim& batch = value.type.shape.dims[0];
+    if (batch.known()) continue;
+    for (const ops::ShapeBinding& shape : shapes) {
+      const bool binds = shape.name == value.name || (batch.named() && shape.name == batch.symbol);
+      if (!binds || shape.dims.empty() || shape.dims[0] == 1) continue;
+      std::string text;
+      for (const std::int64_t extent : shape.dims) text += fmt::format("{}{}", text.empty() ? "" : "x", extent);
+      return fail(ExitCode::usage,
+                  "--shape '{}={}': gives input '{}' a batch of {}, but samples are fed one at a time, to a Program too; its first extent "
+                  "must be 1, which it is without --shape as well.",
+                  printable(shape.name), text, printable(value.name), shape.dims[0]);
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -41,12 +76,17 @@ Result<std::vector<ops::ShapeBinding>> parse_shapes(const std::vector<std::strin
   return bindings;
 }
 
-Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes) {
+Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes, Feeding feeding) {
   Loaded loaded;
-  BEVEL_TRY(loaded.model, onnx::import_model(path));
+  BEVEL_TRY_STATUS(refuse_program(path));
+  BEVEL_TRY(loaded.model, onnx::import_model(path, {}, &loaded.files));
+  loaded.files.insert(loaded.files.begin(), path);
   BEVEL_TRY(loaded.sha256, sha256_of_file(path));
-  std::error_code error;
-  loaded.file_bytes = std::filesystem::file_size(path, error);
+  for (const std::filesystem::path& file : loaded.files) {
+    std::error_code error;
+    const std::uintmax_t bytes = std::filesystem::file_size(file, error);
+    if (!error) loaded.file_bytes += bytes;
+  }
   loaded.file_opset = loaded.model.opset();
   auto lifted = ops::upgrade_to_base(loaded.model);
   if (!lifted) return located(path.filename().string(), std::move(lifted).error());
@@ -55,6 +95,7 @@ Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<o
                                           ops::kOldestOpset, ops::kNewestOpset);
     return loaded;
   }
+  if (feeding == Feeding::samples) BEVEL_TRY_STATUS(require_batch_of_one(loaded.model.graph, shapes));
   if (auto bound = ops::bind_shapes(loaded.model, shapes); !bound)
     return located(path.filename().string(), std::move(bound).error());
   if (auto inferred = ops::infer_types(loaded.model); !inferred)
@@ -62,12 +103,32 @@ Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<o
   return loaded;
 }
 
+void for_each_held_tensor(const Node& node, const std::function<void(const Tensor&)>& visit) {
+  const auto visit_graph = [&](const Graph& graph) {
+    for (const ValueId id : graph.value_ids())
+      if (graph.value(id).constant) visit(*graph.value(id).constant);
+    for (const NodeId id : graph.node_order()) for_each_held_tensor(graph.node(id), visit);
+  };
+  for (const Attribute& attribute : node.attributes) {
+    if (const auto* tensor = std::get_if<Tensor>(&attribute.value)) visit(*tensor);
+    if (const auto* tensors = std::get_if<std::vector<Tensor>>(&attribute.value))
+      for (const Tensor& tensor : *tensors) visit(tensor);
+    if (const auto* graph = std::get_if<GraphPtr>(&attribute.value); graph && *graph) visit_graph(**graph);
+    if (const auto* graphs = std::get_if<std::vector<GraphPtr>>(&attribute.value))
+      for (const GraphPtr& graph : *graphs)
+        if (graph) visit_graph(*graph);
+  }
+}
+
 std::uint64_t parameter_count(const Graph& graph) {
   std::uint64_t count = 0;
+  const auto add = [&](const Tensor& tensor) {
+    if (is_floating(tensor.dtype()) && tensor.size() > 0) count += static_cast<std::uint64_t>(tensor.size());
+  };
+  for (const NodeId id : graph.node_order()) for_each_held_tensor(graph.node(id), add);
   for (const ValueId id : graph.value_ids()) {
     const Value& value = graph.value(id);
-    if (value.constant && value.has_uses() && is_floating(value.constant->dtype()) && value.constant->size() > 0)
-      count += static_cast<std::uint64_t>(value.constant->size());
+    if (value.constant && value.has_uses()) add(*value.constant);
   }
   return count;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,31 @@ struct Loaded {
   Model model;
   std::int64_t file_opset = 0;   // as the file says
   std::string sha256;            // of the file's bytes (external data not included)
-  std::uint64_t file_bytes = 0;  // external data included
+  std::vector<std::filesystem::path> files;  // the model's, then those of its external data
+  std::uint64_t file_bytes = 0;  // of all of them
   // Empty, or why Bevel's knowledge does not reach (an opset outside 7..23): the model is then as imported, not lifted and
   // not inferred, and no pass but structural ones may touch it.
   std::string beyond_knowledge;
 };
-// Errors start with the file's name; exit 5.
-Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes = {});
+// What the model will be fed: tensors as they stand, or samples one at a time, as a Program is. With samples, a --shape that gives an
+// input another batch than 1 is refused here (exit 2), where the flag is to blame and not the data.
+enum class Feeding { whole_tensors, samples };
+// Errors start with the file's name; exit 5. A .bvl Program is told from a broken model.
+Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes = {},
+                          Feeding feeding = Feeding::whole_tensors);
 
-// Elements of all floating and integer initializers that nodes read.
+// An error about a model that was read long before (by a pass, by quantizing) gets the file's name in front.
+template <typename T>
+Result<T> of_file(const std::filesystem::path& file, Result<T> result) {
+  if (result) return result;
+  return located(printable(file.filename().string()), std::move(result).error());
+}
+
+// Tensors that a node brings along: those of its attributes (Constant), and in its subgraphs the initializers and again the
+// nodes' own.
+void for_each_held_tensor(const Node& node, const std::function<void(const Tensor&)>& visit);
+
+// Elements of all floating tensors that the graph holds: initializers that nodes read, and what the nodes bring along.
 std::uint64_t parameter_count(const Graph& graph);
 
 }  // namespace bevel::driver

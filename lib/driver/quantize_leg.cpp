@@ -1,7 +1,10 @@
 #include "lib/driver/quantize_leg.h"
 
+#include <algorithm>
+
 #include "calibration/calibration.h"
 #include "lib/ops/op.h"
+#include "lib/plan/grouping.h"
 #include "passes/pass.h"
 
 namespace bevel::driver {
@@ -24,21 +27,54 @@ Result<Calibration> calibrate_from_profile(const std::filesystem::path& path) {
   return calibration;
 }
 
-Result<std::vector<report::FloatRow>> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure) {
+namespace {
+
+// The pass knows what it left alone; the grouping knows what runs as what. Rows whose node is part of an integer group go, and nodes
+// between quantized values for which there is no integer kernel come, with the kernel's reason. Whether there is an integer group.
+bool keep_what_is_float(const Model& model, std::vector<report::FloatRow>& rows) {
+  const Graph& graph = model.graph;
+  const auto quantization = [&](NodeId id) { return id.valid() && ops::quant_node(graph.node(id)) != ops::QuantNode::none; };
+  bool integers = false;
+  for (const plan::Group& group : plan::group_graph(model).groups) {
+    const Node& anchor = graph.node(group.anchor);
+    if (group.integer) {
+      integers = true;
+      for (const NodeId member : group.members)
+        std::erase_if(rows, [&](const auto& row) { return row.node == graph.node(member).name; });
+      continue;
+    }
+    if (group.reason.empty() || std::any_of(rows.begin(), rows.end(), [&](const auto& row) { return row.node == anchor.name; })) continue;
+    const bool between = std::any_of(anchor.inputs.begin(), anchor.inputs.end(), [&](ValueId input) {
+      return input.valid() && quantization(graph.value(input).producer);
+    });
+    if (between) rows.push_back({anchor.name, anchor.op_type, group.reason});
+  }
+  return integers;
+}
+
+}  // namespace
+
+Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure) {
   BEVEL_TRY(const auto pipeline, passes::parse_pipeline("quantize"));
   passes::PassContext context;
   context.measure = &measure;
   context.recipe = &recipe;
   BEVEL_TRY(const auto reports, passes::run_pipeline(model, pipeline, context));
-  std::vector<report::FloatRow> rows;
-  for (const passes::PassReport& report : reports)
-    for (const passes::NodeNote& note : report.stats.notes) rows.push_back({note.node, note.op_type, note.text});
+  Quantized quantized;
+  for (const passes::PassReport& report : reports) {
+    quantized.changes += report.stats.changes;
+    for (const passes::NodeNote& note : report.stats.notes) quantized.stays_float.push_back({note.node, note.op_type, note.text});
+  }
   BEVEL_TRY_STATUS(ops::infer_types(model));
-  return rows;
+  const bool integers = keep_what_is_float(model, quantized.stays_float);
+  quantized.already = quantized.changes == 0 && integers;
+  return quantized;
 }
 
 Result<data::Statistics> RecordingMeasure::measure(const Model& model, const data::Request& request) {
-  BEVEL_TRY(data::Statistics answer, inner_.measure(model, request));
+  data::Request wide = request;
+  wide.optional_values = calibration::measurable_values(model);
+  BEVEL_TRY(data::Statistics answer, inner_.measure(model, wide));
   recorded_.samples = answer.samples;
   for (const auto& [name, statistics] : answer.values) recorded_.values[name] = statistics;
   return answer;

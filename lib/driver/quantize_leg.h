@@ -26,10 +26,21 @@ Result<Calibration> calibrate_on_samples(const std::filesystem::path& data, cons
                                          std::optional<std::size_t> max_samples, WorkerPool& pool);
 Result<Calibration> calibrate_from_profile(const std::filesystem::path& profile);
 
-// Runs the quantize pass on a simplified, inferred model. Returns the compute nodes that stay float, with reasons.
-Result<std::vector<report::FloatRow>> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure);
+struct Quantized {
+  std::vector<report::FloatRow> stays_float;  // compute nodes, with reasons
+  std::size_t changes = 0;                    // nodes that now compute in integers
+  bool already = false;                       // nothing changed, because nodes compute in integers as the model came
+};
+constexpr const char* kAlreadyQuantized = "quantize changed nothing: the model is quantized already";
+// What a record says when `changes` is 0: an output that is as its input was is never passed off as quantized.
+constexpr const char* kNothingQuantized =
+    "quantize changed nothing: no node of this model can compute in 8-bit integers under this recipe; every compute node "
+    "that stays float is listed with its reason";
+// Runs the quantize pass on a simplified, inferred model.
+Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure);
 
-// Forwards to another Measure and keeps every answer: what a profile is made of.
+// Forwards to another Measure and keeps every answer, and in the same pass those that another recipe would ask for: what a
+// profile is made of.
 class RecordingMeasure final : public data::Measure {
  public:
   explicit RecordingMeasure(data::Measure& inner) : inner_(inner) {}

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "lib/driver/load.h"
 #include "lib/runtime/bevel_format.h"
 #include "lib/support/mapped_file.h"
 
@@ -105,13 +104,19 @@ Result<std::unique_ptr<Runnable>> runnable_of(const Model& model, const std::str
   return std::make_unique<EvaluatedModel>(std::move(*evaluator), name);
 }
 
+eval::EvalOptions evaluated_by_kernels() {
+  eval::EvalOptions options;
+  options.use_kernels = true;
+  return options;
+}
+
 Result<std::unique_ptr<Runnable>> runnable_of_program(std::vector<std::byte> bytes, const std::string& name) {
   BEVEL_TRY(auto runner, eval::ProgramRunner::open(std::move(bytes), name));
   return std::make_unique<RunProgram>(std::move(runner), name);
 }
 
 Result<std::unique_ptr<Runnable>> open_runnable(const std::filesystem::path& path,
-                                                const std::vector<ops::ShapeBinding>& shapes) {
+                                                const std::vector<ops::ShapeBinding>& shapes, Feeding feeding) {
   const std::string name = path.filename().string();
   {
     BEVEL_TRY(const auto file, MappedFile::open(path));
@@ -124,7 +129,7 @@ Result<std::unique_ptr<Runnable>> open_runnable(const std::filesystem::path& pat
       return runnable_of_program({bytes.begin(), bytes.end()}, name);
     }
   }
-  BEVEL_TRY(const Loaded loaded, load_model(path, shapes));
+  BEVEL_TRY(const Loaded loaded, load_model(path, shapes, feeding));
   return runnable_of(loaded.model, name);
 }
 

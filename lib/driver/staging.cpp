@@ -9,8 +9,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
+#include "lib/support/atomic_file.h"
 #include "lib/support/check.h"
+#include "lib/support/mapped_file.h"
 
 namespace bevel::driver {
 
@@ -28,6 +31,15 @@ struct Slot {
   int created_depth;  // how many of the folders above it were made here
 };
 Slot g_slots[kSlots];
+std::atomic<Published> g_published{Published::nothing};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<Published>::is_always_lock_free);
+
+// While the outputs get their names, an interruption waits: old or new, never some of each.
+struct Publishing {
+  Publishing() { g_published.store(Published::in_progress); }
+  ~Publishing() { g_published.store(done ? Published::done : Published::nothing); }
+  bool done = false;
+};
 
 Failure output_failure(const fs::path& path, const char* what, int error) {
   return fail(ExitCode::output, "{}: {}: {}. Nothing was written.", printable(path.string()), what, std::strerror(error));
@@ -120,20 +132,52 @@ Status Staging::write(const std::string& name, std::span<const std::byte> conten
 }
 
 Status Staging::publish(const std::vector<std::string>& names) {
+  // Where a name is a link, the file that it names is replaced: it may be in another folder, so the content goes beside it.
+  std::vector<std::optional<AtomicFile>> beyond_links;
   for (const std::string& name : names) {
     const fs::path target = folder_ / name;
     std::error_code error;
     BEVEL_CHECK(fs::exists(path_of(name), error));
-    if (fs::is_directory(target, error)) return output_failure(target, "is a folder, so no file can take its place", EISDIR);
+    BEVEL_TRY(const fs::path file, file_behind(target));
     BEVEL_TRY_STATUS(sync_path(path_of(name), O_RDONLY));
+    beyond_links.emplace_back();
+    if (file == target) continue;
+    BEVEL_TRY(const auto content, MappedFile::open(path_of(name)));
+    BEVEL_TRY(beyond_links.back(), AtomicFile::create(file));
+    BEVEL_TRY_STATUS(beyond_links.back()->write(content->bytes()));
+    BEVEL_TRY_STATUS(beyond_links.back()->sync());
   }
-  for (const std::string& name : names) {
-    if (::rename(path_of(name).c_str(), (folder_ / name).c_str()) != 0)
-      return output_failure(folder_ / name, "cannot be put in place", errno);
+  Publishing publishing;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (beyond_links[i]) {
+      BEVEL_TRY_STATUS(beyond_links[i]->commit());
+    } else if (::rename(path_of(names[i]).c_str(), (folder_ / names[i]).c_str()) != 0) {
+      const int error = errno;
+      if (!published_) return output_failure(folder_ / names[i], "cannot be put in place", error);
+      return fail(ExitCode::output, "{}: cannot be put in place: {}. The outputs before it are new, the others as they were.",
+                  printable((folder_ / names[i]).string()), std::strerror(error));
+    }
     published_ = true;
   }
+  publishing.done = true;
   return sync_path(folder_, O_RDONLY | O_DIRECTORY);
 }
+
+Status can_write_into(const fs::path& folder, bool create_folder) {
+  auto tried = Staging::create(folder, create_folder);
+  if (!tried) return Failure(std::move(tried).error());
+  return {};
+}
+
+std::string earlier_outputs(const fs::path& folder, const std::vector<std::string>& names) {
+  std::string found;
+  std::error_code error;
+  for (const std::string& name : names)
+    if (fs::is_regular_file(folder / name, error)) found += (found.empty() ? "" : ", ") + name;
+  return found;
+}
+
+Published published() noexcept { return g_published.load(); }
 
 void remove_open_staging() noexcept {
   for (Slot& slot : g_slots) {

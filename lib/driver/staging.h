@@ -27,7 +27,8 @@ class Staging {
   [[nodiscard]] std::filesystem::path path_of(const std::string& name) const { return hidden_ / name; }
   Status write(const std::string& name, std::string_view content);
   Status write(const std::string& name, std::span<const std::byte> content);
-  // Syncs all, then renames each in the given order. A name that was never staged is our bug.
+  // Syncs all, then renames each in the given order. Where a name is a link, the file that it names is replaced; a FIFO, socket,
+  // device or folder of that name is refused before the first rename. A name that was never staged is our bug.
   Status publish(const std::vector<std::string>& names);
 
  private:
@@ -36,6 +37,16 @@ class Staging {
   std::vector<std::filesystem::path> created_;  // folders made here, outermost first
   bool published_ = false;
 };
+
+// What a dry run can say of an output folder: whether outputs could be staged there. What it makes to find out is gone again.
+Status can_write_into(const std::filesystem::path& folder, bool create_folder);
+
+// Those of `names` that lie in `folder` as files, "a, b": after a failed run they are an earlier one's. Empty: none.
+std::string earlier_outputs(const std::filesystem::path& folder, const std::vector<std::string>& names);
+
+// How far this process's outputs are; async-signal-safe. In progress: a handler returns, and the work of a moment is finished.
+enum class Published { nothing, in_progress, done };
+Published published() noexcept;
 
 // Removes the hidden folders of this process and what lies in them; async-signal-safe, called on SIGINT and SIGTERM together
 // with remove_open_temporaries().

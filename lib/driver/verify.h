@@ -30,15 +30,11 @@ Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnab
 // negative zero. Without a metric the caller uses 100 - agreement.
 double drop_in_points(const std::string& metric, double reference, double test);
 
+constexpr std::size_t kLayerSamples = 16;  // enough to rank layers, cheap beside verification
+
 // SQNR in dB of each quantized layer's output in `quantized` against the value of the same name in `reference`, by anchor
 // node name; on the first `samples` of the data. Layers whose float counterpart was renamed away are left out.
 Result<std::map<std::string, double>> layer_sqnr(const Model& reference, const Model& quantized, const data::Dataset& dataset,
                                                  std::size_t samples, WorkerPool& pool);
-
-// Float outputs that only rounding separates: bound of a rounding-class pass or of a float step in two implementations.
-constexpr double kRoundingSqnrDb = 60.0;
-
-// Exit 4 naming the first output whose SQNR is below `minimum_db`, or that is NaN on one side.
-Status require_sqnr(const std::vector<report::OutputComparison>& outputs, double minimum_db, const std::string& what);
 
 }  // namespace bevel::driver

@@ -66,6 +66,11 @@ class Source {
   [[nodiscard]] const Limits& limits() const { return limits_; }
   // A file beneath the model's folder, mapped once.
   Result<std::shared_ptr<const MappedFile>> external(const std::string& location);
+  [[nodiscard]] std::vector<std::filesystem::path> external_files() const {  // opened so far, sorted
+    std::vector<std::filesystem::path> files;
+    for (const auto& [location, file] : external_) files.push_back(external_root_ / location);
+    return files;
+  }
   // Counts what was built, across all graphs; false past the caps.
   bool count_node() { return ++nodes_ <= limits_.max_nodes; }
   bool count_value() { return ++values_ <= limits_.max_values; }

@@ -148,11 +148,13 @@ Result<Datum> decode_elements(Source& source, const Pieces& pieces, bool many, s
 
 }  // namespace
 
-Result<Model> import_model(const std::filesystem::path& path, const ImportOptions& options) {
+Result<Model> import_model(const std::filesystem::path& path, const ImportOptions& options,
+                           std::vector<std::filesystem::path>* external_files) {
   BEVEL_TRY(Source source, open_source(path, Message::model, options, "an ONNX model"));
   auto model = decode_model(source);
   if (!model) return located(printable(path.string()), std::move(model).error());
   model->source = path.string();
+  if (external_files != nullptr) *external_files = source.external_files();
   return model;
 }
 

@@ -38,7 +38,9 @@ struct ImportOptions {
 // Maps the file, pre-scans it, decodes it, points tensors into the map. The model is verified (ir/verify.h) but not
 // upgraded and not type-inferred. What has no place in the IR is dropped: value_info entries for values that no longer
 // exist. A sparse initializer becomes a Constant node with sparse_value. Errors: exit 5, one located paragraph starting with the file's name.
-Result<Model> import_model(const std::filesystem::path& path, const ImportOptions& options = {});
+// `external_files` receives the files of external data that were opened, sorted.
+Result<Model> import_model(const std::filesystem::path& path, const ImportOptions& options = {},
+                           std::vector<std::filesystem::path>* external_files = nullptr);
 
 struct ExportOptions {
   // Tensors of at least this many bytes go to `<file>.data` beside the model; nullopt: all inside, unless the model would

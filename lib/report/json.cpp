@@ -70,6 +70,7 @@ std::string to_json(const CompileRecord& record) {
   json["status"] = record.status;
   json["messages"] = record.messages;
   json["notes"] = record.notes;
+  json["warnings"] = record.warnings;
   json["model"] = {{"graph", record.model.graph},           {"sha256", record.model.sha256},
                    {"parameters", record.model.parameters}, {"macs", record.model.macs},
                    {"nodes", record.model.nodes},           {"nodes_simplified", record.model.nodes_simplified},
@@ -150,11 +151,15 @@ std::string to_json(const WriteRecord& record) {
   for (const auto& row : record.passes) json["passes"].push_back({{"pass", row.pass}, {"changes", row.changes}});
   json["stays_float"] = to(record.stays_float);
   json["notes"] = record.notes;
+  json["warnings"] = record.warnings;
   return dump(json);
 }
 
 std::string to_json(const RunRecord& record) {
-  Json json{{"format", "bevel-run/1"}, {"samples", record.samples}, {"sha256", record.stable_hash}};
+  Json json{{"format", "bevel-run/1"},
+            {"samples", record.samples},
+            {"whole_tensors", record.whole_tensors},
+            {"sha256", record.stable_hash}};
   json["outputs"] = Json::array();
   for (const auto& output : record.outputs) json["outputs"].push_back({{"name", output.name}, {"type", output.type}});
   return dump(json);
@@ -163,7 +168,8 @@ std::string to_json(const RunRecord& record) {
 std::string to_json(const EvalRecord& record) {
   return dump({{"format", "bevel-eval/1"},
                {"samples", to(record.samples)},
-               {"metric", {{"name", record.metric}, {"value", number(record.value)}}}});
+               {"metric", {{"name", record.metric}, {"value", number(record.value)}}},
+               {"notes", record.notes}});
 }
 
 std::string to_json(const CompareRecord& record) {
@@ -174,6 +180,7 @@ std::string to_json(const CompareRecord& record) {
   json["max_drop"] = optional(record.max_drop);
   json["drop"] = optional(record.drop);
   json["passed"] = record.passed;
+  json["notes"] = record.notes;
   return dump(json);
 }
 
@@ -188,6 +195,7 @@ std::string to_json(const InspectRecord& record) {
     json["layers"].push_back({{"node", row.node},
                               {"op", row.op_type},
                               {"known", row.known},
+                              {"simplified_away", row.simplified_away},
                               {"output", row.shape},
                               {"macs", optional(row.macs)},
                               {"parameters", row.parameters},
@@ -198,6 +206,8 @@ std::string to_json(const InspectRecord& record) {
   json["macs"] = record.macs;
   json["macs_complete"] = record.macs_complete;
   json["nodes_simplified"] = record.nodes_simplified;
+  json["added_nodes"] = Json::array();
+  for (const auto& [name, op] : record.added_nodes) json["added_nodes"].push_back({{"node", name}, {"op", op}});
   json["stays_float"] = to(record.stays_float);
   json["stays_float_unknown"] = record.stays_float_unknown.empty() ? Json() : Json(record.stays_float_unknown);
   json["notes"] = record.notes;
@@ -211,8 +221,8 @@ std::string to_json(const std::vector<TargetRow>& targets) {
                     {"summary", row.summary},
                     {"isa", row.isa},
                     {"activations", row.activations},
-                    {"ram_bytes", row.ram_bytes},
-                    {"flash_bytes", row.flash_bytes},
+                    {"ram_bytes", static_cast<std::uint64_t>(row.ram_bytes)},
+                    {"flash_bytes", static_cast<std::uint64_t>(row.flash_bytes)},
                     {"clock_hz", row.clock_hz},
                     {"active_watts", row.active_watts},
                     {"sources", row.sources}});

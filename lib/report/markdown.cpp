@@ -39,7 +39,8 @@ void accuracy(std::string& out, const CompileRecord& record) {
   const char* kind = record.samples->from == "evaluation"    ? "evaluation samples"
                      : record.samples->from == "calibration" ? "calibration samples (no evaluation data was given)"
                                                              : "seeded random inputs (no data was given)";
-  out += fmt::format("On {} {}.\n", grouped(record.samples->count), kind);
+  out += fmt::format("{} {} {}.\n", record.samples->from == "random" ? "Accuracy was not measured; outputs were compared on" : "On",
+                     grouped(record.samples->count), kind);
   if (record.metric)
     out += fmt::format("\n| {} | float | int8 ONNX | C runtime |\n| --- | --- | --- | --- |\n| | {} | {} | {} |\n",
                        cell(record.metric->name), figure(record.metric->float_model), figure(record.metric->int8_model),
@@ -93,6 +94,7 @@ std::string to_markdown(const CompileRecord& record) {
   std::string out = fmt::format("# Bevel report: {} for {}\n\n{}\n", cell(record.model.graph.empty() ? "model" : record.model.graph),
                                 cell(record.target.name), status_line(record));
   for (const std::string& message : record.messages) out += fmt::format("\n> {}\n", cell(message));
+  for (const std::string& warning : record.warnings) out += fmt::format("\n> **Warning:** {}\n", cell(warning));
   out += fmt::format("\nModel SHA-256 `{}`, {} parameters, {} MACs, {} nodes ({} after simplification). Target: {}.\n",
                      record.model.sha256, grouped(record.model.parameters), grouped(record.model.macs),
                      grouped(record.model.nodes), grouped(record.model.nodes_simplified), cell(record.target.summary));

@@ -62,6 +62,7 @@ struct NamedBytes {
 struct CompileRecord {
   std::string status = "ok";           // "ok", "budget-missed", "verification-failed", "dry-run"
   std::vector<std::string> messages;   // why the status is not ok; the same paragraphs as on stderr
+  std::vector<std::string> warnings;   // the outputs were written, but they hardly stand for their source
   std::vector<std::string> notes;      // what a user should know and need not act on
 
   struct ModelFigures {
@@ -92,7 +93,7 @@ struct CompileRecord {
   std::vector<BudgetRow> budget;
   std::string peak_step;                          // node whose step has the largest set of tensors alive
   std::vector<NamedBytes> peak_tensors, largest_weights;
-  std::optional<std::string> target_that_fits;    // only when a budget was missed; empty: none known
+  std::optional<std::string> target_that_fits;    // where the device, and not only the user's own limit, was too small; empty: none known
   std::vector<LayerRow> layers;
   std::vector<FloatRow> stays_float;
   std::map<std::string, std::string> files;       // name -> SHA-256 of every other output
@@ -113,15 +114,18 @@ struct WriteRecord {
   std::vector<PassRow> passes;
   std::vector<FloatRow> stays_float;
   std::vector<std::string> notes;
+  std::vector<std::string> warnings;              // the output was written, but it hardly stands for its source
   bool dry_run = false;
 };
 
 struct RunRecord {
   std::uint64_t samples = 0;                      // 1 for whole tensors
-  struct Output {
+  struct Port {
     std::string name, type;
   };
-  std::vector<Output> outputs;
+  bool whole_tensors = false;                     // --inputs: one run of tensors as they stand, whatever their batch
+  std::vector<Port> inputs;                       // of whole tensors, as given
+  std::vector<Port> outputs;
   std::string stable_hash;                        // SHA-256 over all output values, in order
 };
 
@@ -129,6 +133,7 @@ struct EvalRecord {
   SampleSource samples;
   std::string metric;
   double value = 0;
+  std::vector<std::string> notes;
 };
 
 struct CompareRecord {
@@ -138,6 +143,7 @@ struct CompareRecord {
   std::optional<double> a, b;
   std::optional<double> max_drop, drop;
   bool passed = true;
+  std::vector<std::string> notes;
 };
 
 struct InspectRow {
@@ -146,6 +152,7 @@ struct InspectRow {
   std::uint64_t parameters = 0, weight_bytes = 0;
   std::optional<std::uint64_t> output_bytes;
   bool known = true;
+  bool simplified_away = false;                   // a name that neither --keep-float nor a recipe can take
 };
 
 struct InspectRecord {
@@ -158,6 +165,7 @@ struct InspectRecord {
   std::uint64_t parameters = 0, weight_bytes = 0, nodes_simplified = 0;
   std::uint64_t macs = 0;                         // sum of the known ones
   bool macs_complete = true;
+  std::vector<std::pair<std::string, std::string>> added_nodes;  // name, operator: what simplifying puts in the others' place
   std::vector<FloatRow> stays_float;
   std::string stays_float_unknown;                // why the forecast could not be made; empty: it was
   std::vector<std::string> notes;

@@ -24,8 +24,9 @@ std::string to_markdown(const CompileRecord& record);
 struct Style {
   bool color = false;  // the caller asked the terminal and NO_COLOR
 };
+// `folder`: where the files are, as the user spelled it; empty with nothing written there (a dry run).
 std::string summary(const CompileRecord& record, const std::string& folder, const Style& style = {});
-std::string summary(const WriteRecord& record);
+std::string summary(const WriteRecord& record, const std::string& folder);
 std::string summary(const RunRecord& record, const std::string& file);
 std::string summary(const EvalRecord& record);
 std::string summary(const CompareRecord& record, const Style& style = {});

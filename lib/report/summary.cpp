@@ -11,6 +11,8 @@ namespace bevel::report {
 
 namespace {
 
+// Names that a person copies into a flag or a recipe are never cut to fit a column: only a hostile one is this long.
+constexpr std::size_t kWholeName = 4096;
 constexpr std::size_t kListed = 8;  // rows of a list that a summary shows before it says how many more there are
 
 std::string paint(const Style& style, const char* code, const std::string& text) {
@@ -28,8 +30,8 @@ std::string samples_text(const SampleSource& source) {
 
 void list_float(std::string& out, const std::vector<FloatRow>& rows) {
   for (std::size_t i = 0; i < rows.size() && i < kListed; ++i)
-    out += fmt::format("  {} ({}): {}\n", printable(rows[i].node, 60), printable(rows[i].op_type, 40), rows[i].reason);
-  if (rows.size() > kListed) out += fmt::format("  and {} more\n", rows.size() - kListed);
+    out += fmt::format("  {} ({}): {}\n", printable(rows[i].node, kWholeName), printable(rows[i].op_type, 40), rows[i].reason);
+  if (rows.size() > kListed) out += fmt::format("  and {} more; --json lists all\n", rows.size() - kListed);
 }
 
 void list_outputs(std::string& out, const std::vector<OutputComparison>& outputs) {
@@ -60,6 +62,9 @@ std::string summary(const CompileRecord& record, const std::string& folder, cons
                                 metric_text(record.metric->name, record.metric->float_model),
                                 metric_text(record.metric->name, record.metric->int8_model),
                                 metric_text(record.metric->name, record.metric->runtime), samples_text(*record.samples)));
+  else if (record.samples && record.samples->from == "random")
+    row("accuracy", fmt::format("not measured: the outputs were compared on {}; give --eval for the accuracy on real samples",
+                                samples_text(*record.samples)));
   else if (record.samples)
     row("samples", samples_text(*record.samples));
   for (std::size_t i = 0; i < record.int8_outputs.size() && i < kListed; ++i) {
@@ -96,8 +101,9 @@ std::string summary(const CompileRecord& record, const std::string& folder, cons
     row("float", fmt::format("{} compute node(s) stay float:", record.stays_float.size()));
     list_float(out, record.stays_float);
   }
+  for (const std::string& warning : record.warnings) row("warning", bad(style, warning));
   for (const std::string& note : record.notes) row("note", note);
-  if (record.status == "dry-run") row("files", "none: dry run");
+  if (folder.empty() || record.status == "dry-run") row("files", "none: dry run, nothing written");
   else if (record.status != "ok") row("files", fmt::format("{}/report.md and report.json only", folder));
   else row("files", fmt::format("{}/  model.int8.onnx, model.c, model.h, model.bvl, recipe.json, report.md, report.json", folder));
   if (record.status == "ok") row("status", good(style, "ok"));
@@ -106,7 +112,7 @@ std::string summary(const CompileRecord& record, const std::string& folder, cons
   return out;
 }
 
-std::string summary(const WriteRecord& record) {
+std::string summary(const WriteRecord& record, const std::string& folder) {
   std::string out;
   for (const auto& pass : record.passes)
     out += fmt::format("pass       {}: {}\n", pass.pass, pass.changes ? fmt::format("{} change(s)", pass.changes) : "nothing to change");
@@ -116,12 +122,15 @@ std::string summary(const WriteRecord& record) {
     list_float(out, record.stays_float);
   }
   for (const NamedBytes& file : record.files)
-    out += fmt::format("{:<10} {} ({} B)\n", record.dry_run ? "would be" : "written", file.name, grouped(file.bytes));
+    out += fmt::format("{:<10} {} ({} B)\n", record.dry_run ? "would be" : "written",
+                       folder.empty() || folder.back() == '/' ? folder + file.name : folder + "/" + file.name, grouped(file.bytes));
+  if (record.dry_run) out += "files      none: dry run, nothing written\n";
   if (!record.not_checked.empty()) out += fmt::format("not checked: {}\n", record.not_checked);
   if (record.samples) {
     out += fmt::format("checked    against its source on {}\n", samples_text(*record.samples));
     list_outputs(out, record.outputs);
   }
+  for (const std::string& warning : record.warnings) out += fmt::format("warning    {}\n", warning);
   for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
   return out;
 }
@@ -129,13 +138,22 @@ std::string summary(const WriteRecord& record) {
 std::string summary(const RunRecord& record, const std::string& file) {
   std::string out;
   for (const auto& output : record.outputs) out += fmt::format("{:<24} {}\n", printable(output.name, 60), output.type);
-  out += fmt::format("{} sample(s); {}; values' SHA-256 {}\n", record.samples,
+  std::string what = fmt::format("{} sample(s)", record.samples);
+  if (record.whole_tensors) {
+    what = "one run of";
+    for (std::size_t i = 0; i < record.inputs.size(); ++i)
+      what += fmt::format("{} {} {}", i ? "," : "", printable(record.inputs[i].name, kWholeName), record.inputs[i].type);
+  }
+  out += fmt::format("{}; {}; values' SHA-256 {}\n", what,
                      file.empty() ? std::string("nothing written") : "written to " + file, record.stable_hash.substr(0, 16));
   return out;
 }
 
 std::string summary(const EvalRecord& record) {
-  return fmt::format("{} {}   ({})\n", record.metric, metric_text(record.metric, record.value), samples_text(record.samples));
+  std::string out =
+      fmt::format("{} {}   ({})\n", record.metric, metric_text(record.metric, record.value), samples_text(record.samples));
+  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
+  return out;
 }
 
 std::string summary(const CompareRecord& record, const Style& style) {
@@ -147,6 +165,7 @@ std::string summary(const CompareRecord& record, const Style& style) {
   if (record.max_drop && record.drop)
     out += fmt::format("  drop {:.3f} points of at most {:.3f}: {}\n", *record.drop, *record.max_drop,
                        record.passed ? good(style, "ok") : bad(style, "too much"));
+  for (const std::string& note : record.notes) out += fmt::format("  note: {}\n", note);
   return out;
 }
 
@@ -154,13 +173,21 @@ std::string summary(const InspectRecord& record) {
   std::string out = fmt::format("graph      {}   opsets {}\n", printable(record.graph, 80), record.opsets);
   for (const auto& port : record.inputs) out += fmt::format("input      {}  {}\n", printable(port.name, 60), port.type);
   for (const auto& port : record.outputs) out += fmt::format("output     {}  {}\n", printable(port.name, 60), port.type);
-  out += fmt::format("\n{:<34} {:<20} {:<24} {:>12} {:>14} {:>12} {:>12}\n", "node", "op", "output", "parameters", "MACs",
-                     "weights, B", "output, B");
-  for (const InspectRow& row : record.layers)
-    out += fmt::format("{:<34} {:<20} {:<24} {:>12} {:>14} {:>12} {:>12}\n", printable(row.node, 34),
-                       printable(row.op_type, 20) + (row.known ? "" : " ?"), row.shape, grouped(row.parameters),
-                       row.macs ? grouped(*row.macs) : "?", grouped(row.weight_bytes),
-                       row.output_bytes ? grouped(*row.output_bytes) : "?");
+  constexpr const char* kColumns = "{:<20} {:<24} {:>12} {:>14} {:>12} {:>12}  {}{}\n";
+  out += "\n" + fmt::format(fmt::runtime(kColumns), "op", "output", "parameters", "MACs", "weights, B", "output, B", "node", "");
+  std::size_t away = 0;
+  for (const InspectRow& row : record.layers) {
+    out += fmt::format(fmt::runtime(kColumns), printable(row.op_type, 20) + (row.known ? "" : " ?"), row.shape,
+                       grouped(row.parameters), row.macs ? grouped(*row.macs) : "?", grouped(row.weight_bytes),
+                       row.output_bytes ? grouped(*row.output_bytes) : "?", printable(row.node, kWholeName),
+                       row.simplified_away ? "  (simplified away)" : "");
+    away += row.simplified_away;
+  }
+  if (away || !record.added_nodes.empty())
+    out += fmt::format("These are the file's nodes. --keep-float and recipes name those of the simplified graph: {} of the above are "
+                       "not in it.\n", away);
+  for (const auto& [name, op] : record.added_nodes)
+    out += fmt::format("  {} ({}) is in it\n", printable(name, kWholeName), printable(op, 40));
   out += fmt::format("\ntotal      {} parameters ({} B), {}{} MACs, {} nodes ({} after simplification)\n",
                      grouped(record.parameters), grouped(record.weight_bytes), record.macs_complete ? "" : "at least ",
                      grouped(record.macs), record.layers.size(), record.nodes_simplified);
@@ -171,7 +198,7 @@ std::string summary(const InspectRecord& record) {
   else {
     out += fmt::format("float      {} compute node(s) would stay float:\n", record.stays_float.size());
     for (const FloatRow& row : record.stays_float)
-      out += fmt::format("  {} ({}): {}\n", printable(row.node, 60), printable(row.op_type, 40), row.reason);
+      out += fmt::format("  {} ({}): {}\n", printable(row.node, kWholeName), printable(row.op_type, 40), row.reason);
   }
   for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
   return out;

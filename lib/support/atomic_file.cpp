@@ -60,22 +60,35 @@ void sync_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
+Result<std::filesystem::path> file_behind(const std::filesystem::path& target) {
+  constexpr int kMaxLinks = 40;  // as the kernel
+  std::filesystem::path file = target;
+  for (int links = 0;; ++links) {
+    struct stat found {};
+    if (::lstat(file.c_str(), &found) != 0) {
+      if (errno == ENOENT) return file;
+      return fail_write(target, "cannot be written", errno);
+    }
+    if (S_ISREG(found.st_mode)) return file;
+    if (S_ISDIR(found.st_mode)) return fail_write(target, "is a folder, where a file was expected", EISDIR);
+    if (!S_ISLNK(found.st_mode)) {
+      const char* kind = S_ISFIFO(found.st_mode) ? "FIFO" : S_ISSOCK(found.st_mode) ? "socket" : "device";
+      return fail(ExitCode::output, "{}: is a {}, which an output would replace; expected a regular file or a new name. Nothing was "
+                                    "written.", printable(target.string()), kind);
+    }
+    if (links == kMaxLinks) return fail_write(target, "cannot be written", ELOOP);
+    std::error_code error;
+    const std::filesystem::path next = std::filesystem::read_symlink(file, error);
+    if (error) return fail_write(target, "cannot be written", error.value());
+    file = file.parent_path() / next;  // an absolute `next` stands alone
+  }
+}
+
 Result<AtomicFile> AtomicFile::create(std::filesystem::path target) {
   if (target.filename().empty() || target.filename() == "." || target.filename() == "..")
     return fail(ExitCode::output, "'{}' names no file; expected the path of an output file", printable(target.string()));
+  BEVEL_TRY(target, file_behind(target));
   std::error_code error;
-  // A link stays a link: the file that it names is replaced.
-  if (std::filesystem::is_symlink(std::filesystem::symlink_status(target, error))) {
-    const std::filesystem::path resolved = std::filesystem::weakly_canonical(target, error);
-    if (error) return fail_write(target, "cannot be written", error.value());
-    target = resolved;
-  }
-  const auto kind = std::filesystem::status(target, error).type();
-  if (kind == std::filesystem::file_type::directory) return fail_write(target, "cannot be written", EISDIR);
-  if (kind != std::filesystem::file_type::regular && kind != std::filesystem::file_type::not_found &&
-      kind != std::filesystem::file_type::none)
-    return fail(ExitCode::output, "{}: is a device or a pipe; expected a regular file or a new name",
-                printable(target.string()));
   const std::filesystem::path absolute = std::filesystem::absolute(target, error);
   if (error) return fail_write(target, "cannot be written", error.value());
 

@@ -11,6 +11,10 @@
 
 namespace bevel {
 
+// The file that writing to `target` makes or replaces: a link stays, and the file that it names (perhaps not there yet) is meant.
+// What is there and is no regular file (a folder, FIFO, socket, device) is refused, never replaced: exit 1.
+Result<std::filesystem::path> file_behind(const std::filesystem::path& target);
+
 // One output file. Nothing is visible under its name before commit(); the destructor removes an uncommitted temporary.
 // Every failure has exit code 1 and names the file and the system's reason.
 class AtomicFile {

@@ -25,7 +25,7 @@ Command calibrate_command() {
           [flags] {
             const auto record = driver::calibrate(flags->request);
             if (!record) return report_failure(record.error());
-            return print_result(flags->json ? report::to_json(*record) : report::summary(*record));
+            return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.parent_path().string()));
           }};
 }
 

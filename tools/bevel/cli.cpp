@@ -3,11 +3,19 @@
 
 #include <memory>
 
+#include "lib/support/nearest_name.h"
 #include "tools/bevel/command.h"
 
 namespace bevel::cli {
 
 namespace {
+
+// An empty value means nothing anywhere, and where an absent flag has a default it would silently mean that.
+void check_value(const Flag& flag, const std::string& text) {
+  if (text.empty()) throw CLI::ValidationError(flag.name, "expected a value, found ''");
+  if (flag.positive && text.find_first_not_of('0') == std::string::npos)
+    throw CLI::ValidationError(flag.name, "expected a whole number of at least 1, found '" + text + "'");
+}
 
 // CLI11 binds std::optional and paths through strings, so that every conversion and its message is here.
 template <typename T>
@@ -35,23 +43,28 @@ std::string convert(T& out, const std::string& text) {
 
 template <typename T>
 CLI::Option* bind(CLI::App& app, const Flag& flag, std::optional<T>* field) {
-  return app.add_option_function<std::string>(flag.name, [field, name = flag.name](const std::string& text) {
+  return app.add_option_function<std::string>(flag.name, [field, flag](const std::string& text) {
+    check_value(flag, text);
     T value{};
-    if (const std::string wrong = convert(value, text); !wrong.empty()) throw CLI::ValidationError(name, wrong);
+    if (const std::string wrong = convert(value, text); !wrong.empty()) throw CLI::ValidationError(flag.name, wrong);
     *field = std::move(value);
   }, flag.help);
 }
 template <typename T>
 CLI::Option* bind(CLI::App& app, const Flag& flag, T* field) {
-  return app.add_option_function<std::string>(flag.name, [field, name = flag.name](const std::string& text) {
-    if (const std::string wrong = convert(*field, text); !wrong.empty()) throw CLI::ValidationError(name, wrong);
+  return app.add_option_function<std::string>(flag.name, [field, flag](const std::string& text) {
+    check_value(flag, text);
+    if (const std::string wrong = convert(*field, text); !wrong.empty()) throw CLI::ValidationError(flag.name, wrong);
   }, flag.help);
 }
 CLI::Option* bind(CLI::App& app, const Flag& flag, bool* field) { return app.add_flag(flag.name, *field, flag.help); }
 template <typename T>
 CLI::Option* bind(CLI::App& app, const Flag& flag, std::vector<T>* field) {
-  return app.add_option_function<std::vector<std::string>>(flag.name, [field](const std::vector<std::string>& texts) {
-    for (const std::string& text : texts) field->emplace_back(text);
+  return app.add_option_function<std::vector<std::string>>(flag.name, [field, flag](const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) {
+      check_value(flag, text);
+      field->emplace_back(text);
+    }
   }, flag.help)->expected(1)->take_all()->allow_extra_args(false);
 }
 
@@ -79,6 +92,20 @@ void add_command(CLI::App& app, const Command& command) {
   }
 }
 
+// What stands where a command belongs: the first argument, unless it is a flag. Empty when it is a command or absent.
+std::string unknown_command(int argc, char** argv, const std::vector<Command>& commands) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  std::vector<std::string_view> names;
+  std::string list;
+  for (const Command& command : commands) {
+    if (command.name == argv[1]) return {};
+    names.push_back(command.name);
+    list += (list.empty() ? "" : ", ") + command.name;
+  }
+  return fmt::format("unknown command '{}'{}; the commands are {}. See `bevel --help`.", printable(argv[1], 64),
+                     suggestion(argv[1], names), list);
+}
+
 constexpr const char* kExitCodes =
     "Exit codes: 0 done; 1 outputs cannot be written, or interrupted; 2 wrong flags; 3 a budget was missed;\n"
     "4 verification failed; 5 an unreadable or wrong input; 70 a bug of bevel.\n"
@@ -93,6 +120,8 @@ int dispatch(int argc, char** argv, const std::vector<Command>& commands) {
   app.footer(kExitCodes);
   app.require_subcommand(1);
   for (const Command& command : commands) add_command(app, command);
+  if (std::string unknown = unknown_command(argc, argv, commands); !unknown.empty())
+    return report_failure({ExitCode::usage, std::move(unknown)});
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version

@@ -22,6 +22,7 @@ struct Flag {
   Field field;
   std::string help;
   bool required = false;
+  bool positive = false;  // of a number: 0 is refused as well
 };
 
 struct Command {

@@ -17,31 +17,27 @@ struct Flags {
   bool json = false;
 };
 
-Status write_dependencies(const Flags& flags) {
-  if (!flags.depfile || flags.request.dry_run) return {};
-  std::vector<std::filesystem::path> files{flags.request.model};
-  for (const auto& data : {flags.request.calibration, flags.request.evaluation}) {
-    if (!data) continue;
-    const auto more = driver::data_dependencies(*data);
-    files.insert(files.end(), more.begin(), more.end());
-  }
-  if (flags.request.profile) files.push_back(*flags.request.profile);
-  if (flags.request.recipe.recipe) files.push_back(*flags.request.recipe.recipe);
-  if (flags.request.target.find('/') != std::string::npos) files.emplace_back(flags.request.target);
-  return driver::write_depfile(*flags.depfile, flags.request.out / "report.json", files);
-}
-
 int run(Flags& flags) {
   if (flags.io != "int8" && flags.io != "float")
     return report_failure({ExitCode::usage, "--io '" + printable(flags.io) + "': expected int8 or float."});
   flags.request.float_io = flags.io == "float";
   const auto outcome = driver::compile(flags.request);
-  if (!outcome) return report_failure(outcome.error());
-  for (const std::string& message : outcome->record.messages) report_failure({outcome->code, message});
-  if (outcome->code == ExitCode::ok)
-    if (const Status written = write_dependencies(flags); !written) return report_failure(written.error());
+  if (!outcome) {
+    const bool began = outcome.error().code != ExitCode::usage && !flags.request.dry_run;
+    return report_failure({outcome.error().code,
+                           outcome.error().message + (began ? driver::left_from_earlier_run(flags.request, true) : "")});
+  }
+  for (const std::string& message : outcome->record.messages) {
+    const bool last = &message == &outcome->record.messages.back();
+    report_failure({outcome->code,
+                    message + (last ? driver::left_from_earlier_run(flags.request, flags.request.dry_run) : "")});
+  }
+  if (outcome->code == ExitCode::ok && flags.depfile && !flags.request.dry_run)
+    if (const Status written = driver::write_depfile(*flags.depfile, flags.request.out / "report.json", outcome->read); !written)
+      return report_failure(written.error());
   return print_result(flags.json ? report::to_json(outcome->record)
-                                 : report::summary(outcome->record, flags.request.out.string(), {color_wanted()}),
+                                 : report::summary(outcome->record, flags.request.dry_run ? "" : flags.request.out.string(),
+                                                   {color_wanted()}),
                       outcome->code);
 }
 
@@ -63,7 +59,7 @@ Command compile_command() {
            {"--max-drop", &request.max_drop, "fail (exit 4) when the metric drops by more points; agreement without labels"},
            {"--budget", &request.budget, "ram=64K,flash=256K,latency=50ms,energy=2mJ (K = 1024); default: the device's memory"},
            {"--recipe", &request.recipe.recipe, "a recipe; that of an earlier output gives the same bytes"},
-           {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; may be repeated"},
+           {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; a list (Conv,Add), may be repeated"},
            {"--range", &request.recipe.range, "minmax, percentile[:99.9], mse or entropy"},
            {"--activations", &request.recipe.activations, "int8 or uint8; default: the target's"},
            {"--io", &flags->io, "int8: inputs and outputs are quantized integers; float: the conversion is inside"},

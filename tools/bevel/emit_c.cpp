@@ -28,7 +28,7 @@ Command emit_c_command() {
             flags->request.float_io = flags->io == "float";
             const auto record = driver::emit_c(flags->request);
             if (!record) return report_failure(record.error());
-            return print_result(flags->json ? report::to_json(*record) : report::summary(*record));
+            return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.string()));
           }};
 }
 

@@ -13,7 +13,19 @@
 
 namespace {
 
+// write(2) alone: nothing else is safe in a handler. A failed write leaves nobody to tell.
+template <std::size_t N>
+void say(const char (&text)[N]) {
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text, N - 1);
+}
+
 extern "C" void interrupted(int) {
+  const bevel::driver::Published published = bevel::driver::published();
+  if (published == bevel::driver::Published::in_progress) return;  // only renames are left: they are finished
+  if (published == bevel::driver::Published::done)
+    say("bevel: interrupted; the outputs had already been written\n");
+  else
+    say("bevel: interrupted; nothing was written\n");
   bevel::remove_open_temporaries();
   bevel::driver::remove_open_staging();
   _exit(static_cast<int>(bevel::ExitCode::output));
@@ -22,6 +34,7 @@ extern "C" void interrupted(int) {
 void install_handlers() {
   struct sigaction action {};
   action.sa_handler = interrupted;
+  action.sa_flags = SA_RESTART;  // for the handler's one way of returning
   sigfillset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);

@@ -21,9 +21,10 @@ Command quantize_command() {
            {"--profile", &request.profile, "a calibration profile of `bevel calibrate`, instead of --calib"},
            {"--eval", &request.evaluation, "samples for the check; default: the calibration samples"},
            {"-o,--out", &request.out, "the int8 model", true},
+           {"--max-drop", &request.max_drop, "fail (exit 4) when the metric drops by more points; agreement without labels"},
            {"--target", &request.target, "take the activations' dtype from this device (default int8)"},
            {"--recipe", &request.recipe.recipe, "a recipe: precision and range per node"},
-           {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; may be repeated"},
+           {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; a list (Conv,Add), may be repeated"},
            {"--range", &request.recipe.range, "minmax, percentile[:99.9], mse or entropy"},
            {"--activations", &request.recipe.activations, "int8 or uint8"},
            shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
@@ -31,7 +32,7 @@ Command quantize_command() {
           [flags] {
             const auto record = driver::quantize(flags->request);
             if (!record) return report_failure(record.error());
-            return print_result(flags->json ? report::to_json(*record) : report::summary(*record));
+            return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.parent_path().string()));
           }};
 }
 

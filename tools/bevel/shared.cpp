@@ -11,7 +11,9 @@ namespace bevel::cli {
 
 Flag json_flag(bool& field) { return {"--json", &field, "print the result as JSON instead of a summary"}; }
 Flag threads_flag(unsigned& field) { return {"-j", &field, "threads; results do not depend on it (default: one per core)"}; }
-Flag samples_flag(std::optional<std::size_t>& field) { return {"--samples", &field, "use the first N samples of each data set"}; }
+Flag samples_flag(std::optional<std::size_t>& field) { 
+  return {"--samples", &field, "use the first N samples of each data set", /*required=*/false, /*positive=*/true};
+}
 Flag shape_flag(std::vector<std::string>& field) {
   return {"--shape", &field, "bind a symbol (N=8) or an input's shape (image=1x3x224x224); may be repeated"};
 }

@@ -15,7 +15,7 @@ if [ -w /dev/full ]; then
   if [ $code = 1 ]; then passed=$((passed + 1)); else : > "$W/../stdout"; fail stdout_full "exit $code, expected 1"; fi
 fi
 
-check budget_ram     3 "ram.*over.*Alive at the peak.*would fit"  $C --budget ram=16 --out out
+check budget_ram     3 "ram.*over.*Alive at the peak.*device itself has room"  $C --budget ram=16 --out out
 check budget_flash   3 "flash.*over.*Largest weights.*'"          $C --budget flash=100 --out out
 check budget_latency 3 "latency.*modelled.*Slowest layers"        $C --budget latency=1us --out out
 check budget_dry_run 3 "ram"                                      $C --budget ram=16 --out out --dry-run
@@ -25,7 +25,7 @@ check drop_compile   4 "max-drop.*Worst layers by SQNR" \
 check drop_compare   4 "verification failed"                      compare small.onnx rotated.onnx --data unlabelled.json --max-drop 50
 
 # Interrupted in the middle: exit 1, nothing left behind.
-for signal in INT TERM; do
+for signal in INT TERM HUP; do
   fresh
   before=$(listing "$W")
   (cd "$W" && exec "$bevel" compile $fashion/model.onnx --target stm32l4r5 --calib $fashion/calib.json --eval $fashion/eval.json \
@@ -37,14 +37,15 @@ for signal in INT TERM; do
   wait $job
   code=$?
   if [ $code != 1 ]; then fail "interrupted_$signal" "exit $code, expected 1"
+  elif ! grep -qx 'bevel: interrupted; nothing was written' "$W/../stderr"; then fail "interrupted_$signal" "nothing is said"
   elif [ "$before" != "$(listing "$W")" ]; then listing "$W" | grep new; fail "interrupted_$signal" "files were left behind"
   else passed=$((passed + 1)); fi
 done
 
 # What succeeds.
-check inspect        0 'conv .*Conv'                    inspect small.onnx
+check inspect        0 '^Conv .* conv$'                  inspect small.onnx
 check inspect_json   0 '"format": "bevel-inspect/1"'    inspect small.onnx --json
-check inspect_float  0 'mystery.*com\.example'          inspect unknown_op.onnx
+check inspect_float  0 '^com\.example\..* mystery$'         inspect unknown_op.onnx
 check targets        0 'stm32h743'                      targets
 check targets_json   0 '"format": "bevel-targets/1"'    targets --json
 check passes         0 'quantize'                       passes
@@ -65,15 +66,46 @@ check quantize       0 'checked'                        quantize small.onnx --ca
 check quantize_json  0 '"format": "bevel-write/1"'      quantize small.onnx --calib good.json -o out/q.onnx --json
 check emit_c         0 'model\.c'                       emit-c small.onnx -o out
 check opt            0 'fold-constants'                 opt small.onnx --pipeline fold-constants -o out/o.onnx
+# What was asked for and changed nothing says so; every float Program, too, is its model's to the last bit.
+check nothing_to_quantize 0 'quantize changed nothing'  quantize small.onnx --calib good.json --recipe float.recipe.json -o out/q.onnx
+check nothing_compiled    0 'quantize changed nothing'  $C --recipe float.recipe.json --out out
+check nothing_to_fold     0 'fold-pad: nothing to change' opt small.onnx --pipeline fold-pad -o out/o.onnx
+check nothing_by_opt      0 'quantize: nothing to change' \
+  opt small.onnx --pipeline quantize --calib good.json --recipe float.recipe.json -o out/o.onnx
+prepare="$bevel optimize small.onnx -o o.onnx > /dev/null"
+check nothing_left        0 'eliminate-dead: nothing to change' optimize o.onnx -o out/o.onnx
+prepare=
+check mixed_kept_float    0 'status +ok'                $C --keep-float Conv --out out
+check mixed_float_io      0 'status +ok'                $C --keep-float Gemm --io float --out out
+check emit_c_float_io     0 'model\.c'                  emit-c small.onnx -o out --io float
+# `opt` reads recipes as every other command does.
+check opt_recipe          5 'no_such_node\.recipe\.json.*konv' \
+  opt small.onnx --pipeline quantize --calib good.json --recipe no_such_node.recipe.json -o out/o.onnx
 check compile        0 'status +ok'                     $C --out out
 check compile_json   0 '"format": "bevel-report/1"'     $C --out out --json
 check compile_new    0 'status +ok'                     $C --out new/folder
 check compile_dry    0 'dry run'                        $C --out out --dry-run
 if [ "$(listing "$W")" != "$before" ]; then fail compile_dry "a dry run wrote something"; fi
 check depfile        0 'status +ok'                     $C --out out --depfile d.mk
-if ! grep -q 'good.npz' "$W/d.mk"; then fail depfile "d.mk does not name good.npz"; fi
+expect_rule() { # name, expected rule
+  local found
+  found=$(tr -d '\\\n' < "$W/d.mk" | tr -s ' ')
+  if [ "$found" != "$2" ]; then fail "$1" "d.mk is: $found"; fi
+}
+expect_rule depfile "out/report.json: small.onnx good.json good.npz"
+prepare="cp $source_dir/lib/target/devices/stm32l4r5.json own.json"
+check depfile_all    0 'status +ok' compile external.onnx --target own.json --calib bare.npz --eval good.json \
+  --recipe float.recipe.json --out out --depfile d.mk
+expect_rule depfile_all "out/report.json: external.onnx weights.bin own.json float.recipe.json bare.npz good.json good.npz"
+# The external weights count as the model's bytes.
+bytes=$(($(stat -c %s "$W/external.onnx") + $(stat -c %s "$W/weights.bin")))
+if ! grep -q "\"float_onnx_bytes\": $bytes," "$W/out/report.json"; then fail depfile_all "float_onnx_bytes is not $bytes"; fi
+prepare=
 prepare="$bevel calibrate small.onnx --calib good.json -o p > /dev/null"
 check profile        0 'checked'                        quantize small.onnx --profile p -o out/q.onnx
+check profile_float_conv 0 'conv .*kept in float'       quantize small.onnx --profile p --keep-float Conv -o out/q.onnx
+check profile_float_relu 0 'checked'                    quantize small.onnx --profile p --keep-float Relu -o out/q.onnx
+check profile_compile 0 'status +ok'  compile small.onnx --target stm32l4r5 --profile p --keep-float Gemm --out out
 prepare="$bevel $C --out made > /dev/null"
 check run_bvl        0 'y '                             run made/model.bvl --data good.json -o out/o.npz
 check run_bvl_raw    0 'y +int8'                        run made/model.bvl --data good.json --raw -o out/o.npz
