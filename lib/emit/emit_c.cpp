@@ -61,6 +61,8 @@ class Emitter {
           " * Give {0}_infer a block of {1}_ARENA_BYTES bytes, aligned to {1}_ARENA_ALIGNMENT, that nothing else uses\n"
           " * meanwhile. Write every input, call, read the outputs. Inputs and outputs lie in the block and share memory with\n"
           " * intermediate values: write all inputs anew before each call. Dimensions are in memory order, last one fastest.\n"
+          " * Every 8-bit quantized value here is an int8; where the ONNX model has uint8, it is that integer minus 128, with the\n"
+          " * same scale and a zero point 128 lower.\n"
           " * real value = SCALE * (q - ZERO_POINT). No heap, no globals, no C library beyond memcpy and memset. */\n"
           "#ifndef {1}_H\n#define {1}_H\n\n#include <stdint.h>\n#include <string.h>\n\n"
           "#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n",

@@ -451,6 +451,8 @@ TEST_CASE("metrics", "[metrics]") {
   score(0.1f, 0), score(0.4f, 0), score(0.35f, 1), score(0.8f, 1), score(0.4f, 1);
   CHECK((*auc)->value() == Approx(4.5 / 6));
   for (const char* name : {"top0", "top", "top1x", "top01", "accuracy"}) CHECK_FALSE(make_metric(name));
+  auto top4 = make_metric("top4");
+  CHECK_FALSE((*top4)->add(tie, 1));  // every answer would count
 
   Comparison comparison;
   comparison.add(Tensor::of<float>({2}, std::vector<float>{3, 4}), Tensor::of<float>({2}, std::vector<float>{3, 4}));

@@ -187,6 +187,20 @@ TEST_CASE("an atomic file writes through a link and refuses folders and devices"
   REQUIRE(write_file_atomically(folder.path / "link", "new"));
   CHECK(fs::is_symlink(folder.path / "link"));
   CHECK(get(folder.path / "real") == "new");
+  fs::create_directory(folder.path / "deep");
+  fs::create_symlink("deep/to_come", folder.path / "dangling");
+  REQUIRE(write_file_atomically(folder.path / "dangling", "here"));
+  CHECK(fs::is_symlink(folder.path / "dangling"));
+  CHECK(get(folder.path / "deep/to_come") == "here");
+  fs::create_symlink("loop", folder.path / "loop");
+  REQUIRE(::mkfifo((folder.path / "pipe").c_str(), 0600) == 0);
+  fs::create_symlink("pipe", folder.path / "to_pipe");
+  for (const char* bad : {"loop", "pipe", "to_pipe"}) {
+    const auto refused = AtomicFile::create(folder.path / bad);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().code == ExitCode::output);
+  }
+  CHECK(fs::is_fifo(folder.path / "pipe"));
   for (const fs::path& bad : {folder.path, fs::path("/dev/null"), folder.path / "absent/out", fs::path(""), fs::path("..")}) {
     const auto refused = AtomicFile::create(bad);
     REQUIRE_FALSE(refused.has_value());
