@@ -1,9 +1,9 @@
 // Runs .bvl bytes through the C runtime, in and out of the model's own dtypes.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "lib/eval/evaluator.h"
+#include "lib/ops/requantize.h"
 #include "lib/runtime/bevel_runtime.h"
 #include "lib/support/check.h"
 
@@ -124,12 +124,10 @@ class Runner final : public ProgramRunner {
 
   static Result<Tensor> to_device(const Tensor& tensor, const Port& port) {
     if (tensor.dtype() == DType::float32 && port.dtype == DType::int8 && port.scale > 0) {
-      // QuantizeLinear: round half to even of x / scale, then the zero point, saturating; NaN gives the lowest value, as the kernel does.
       std::vector<std::int8_t> values;
       values.reserve(static_cast<std::size_t>(tensor.size()));
       for (float x : tensor.values<float>()) {
-        const double q = std::nearbyint(static_cast<double>(x / port.scale)) + port.zero_point;
-        values.push_back(static_cast<std::int8_t>(q > -128 ? std::min(q, 127.0) : -128.0));
+        values.push_back(static_cast<std::int8_t>(ops::quantize(static_cast<double>(x / port.scale), port.zero_point, ops::kInt8Range)));
       }
       return Tensor::of<std::int8_t>(tensor.dims(), values);
     }

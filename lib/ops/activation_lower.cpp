@@ -8,6 +8,7 @@
 #include "lib/ops/family.h"
 #include "lib/ops/lower_common.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/requantize.h"
 
 namespace bevel::ops {
 namespace {
@@ -70,9 +71,7 @@ Result<Tensor> function_table(const LowerContext& context, const Quantization& x
   const double scale = y.scales[0];
   std::vector<std::int8_t> table(256);
   for (std::size_t i = 0; i < table.size(); ++i) {
-    const double q = std::nearbyint(values[i] / scale) + device_zero_point(y);
-    const double bounded = q >= bounds.low ? std::min<double>(q, bounds.high) : bounds.low;  // NaN: low
-    table[i] = static_cast<std::int8_t>(bounded);
+    table[i] = static_cast<std::int8_t>(quantize(values[i] / scale, device_zero_point(y), {bounds.low, bounds.high}));
   }
   return Tensor::of<std::int8_t>({256}, table);
 }

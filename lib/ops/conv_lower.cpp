@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "lib/ops/facts_derived.h"
 #include "lib/ops/family.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/window.h"
@@ -15,11 +16,15 @@ struct Geometry {
   Window window;
   std::int32_t groups = 1;
   std::int64_t group_inputs = 1;  // input channels of one group
+  std::int64_t products = 1;      // summed into one output element
   std::uint64_t macs = 0;
   [[nodiscard]] std::int64_t kernel_elements() const { return std::int64_t{window.kernel[0]} * window.kernel[1]; }
 };
 
-Lowered<Geometry> geometry_of(const Node& node, const GroupOperand& x, const GroupOperand& y, const Tensor& weights) {
+Lowered<Geometry> geometry_of(const LowerContext& context, const Tensor& weights) {
+  const Node& node = *context.node;
+  const GroupOperand& x = context.inputs[0];
+  const GroupOperand& y = context.outputs[0];
   Geometry geometry;
   auto in = image_of(x, "input 0");
   if (!in) return Reason(in.error());
@@ -39,8 +44,11 @@ Lowered<Geometry> geometry_of(const Node& node, const GroupOperand& x, const Gro
   }
   geometry.groups = static_cast<std::int32_t>(groups);
   geometry.group_inputs = weights.dim(1);
-  geometry.macs = static_cast<std::uint64_t>(element_count(y.dims).value_or(0)) *
-                  static_cast<std::uint64_t>(weights.size() / std::max<std::int64_t>(1, weights.dim(0)));
+  // The facts' space may have unknown extents; the weights' loops, which are the reduced ones, never are.
+  const auto products = reduction_size(context.facts.space);
+  if (!products) return no_kernel("the number of products per output is not known");
+  geometry.products = *products;
+  geometry.macs = static_cast<std::uint64_t>(element_count(y.dims).value_or(0)) * static_cast<std::uint64_t>(*products);
   return geometry;
 }
 
@@ -72,13 +80,13 @@ std::vector<std::int8_t> depthwise_order(const std::vector<std::int8_t>& weights
   return packed;
 }
 
-LowerResult integer_conv(const Node& node, const GroupOperand& x, const GroupOperand& y, IntegerProduct product) {
-  const auto geometry = geometry_of(node, x, y, product.weights);
+LowerResult integer_conv(const LowerContext& context, IntegerProduct product) {
+  const auto geometry = geometry_of(context, product.weights);
   if (!geometry) return Reason(geometry.error());
   const Geometry& g = *geometry;
   const std::int64_t elements = g.kernel_elements();
   product.channels = g.out.c;
-  product.products = g.group_inputs * elements;
+  product.products = g.products;
   product.channel_of = [per_channel = product.products](std::int64_t index) { return index / per_channel; };
   if (!product.w.per_tensor() && product.w.axis != 0) return no_kernel("weights have scales along axis {}, not 0", product.w.axis);
   if (auto reason = check_product(product)) return Reason(*reason);
@@ -94,7 +102,7 @@ LowerResult integer_conv(const Node& node, const GroupOperand& x, const GroupOpe
   params.low = bounds.low;
   params.high = bounds.high;
 
-  const bool depthwise = g.group_inputs == 1 && g.groups == g.in.c && g.groups > 1;
+  const bool depthwise = is_depthwise(context.facts.space);
   LoweredGroup group;
   PackedConstant weights;
   weights.name = "weights";
@@ -126,7 +134,7 @@ LowerResult float_conv(const LowerContext& context) {
   const bool has_bias = context.inputs.size() > 2 && context.inputs[2].value.valid();
   const Tensor* bias = has_bias ? context.inputs[2].constant : nullptr;
   if (has_bias && (bias == nullptr || bias->dtype() != DType::float32)) return no_kernel("its bias is not a float32 constant");
-  const auto geometry = geometry_of(*context.node, context.inputs[0], context.outputs[0], *weights);
+  const auto geometry = geometry_of(context, *weights);
   if (!geometry) return Reason(geometry.error());
   const Geometry& g = *geometry;
   if (bias != nullptr && bias->size() != g.out.c) return no_kernel("the bias has {} elements", bias->size());
@@ -179,7 +187,7 @@ LowerResult lower_conv(const LowerContext& context) {
     product.bias = *context.inputs[2].constant;
     product.bias_quantization = context.inputs[2].quantization;
   }
-  return integer_conv(*context.node, x, context.outputs[0], std::move(product));
+  return integer_conv(context, std::move(product));
 }
 
 // QLinearConv-10: x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias (int32 at sx*sw).
@@ -204,7 +212,7 @@ LowerResult lower_qlinear_conv(const LowerContext& context) {
     if (in[8].constant == nullptr) return no_kernel("its bias is not constant");
     product.bias = *in[8].constant;
   }
-  return integer_conv(*context.node, in[0], context.outputs[0], std::move(product));
+  return integer_conv(context, std::move(product));
 }
 
 }  // namespace bevel::ops

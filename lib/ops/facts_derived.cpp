@@ -68,22 +68,6 @@ std::optional<int> channel_axis(const IterationSpace& space, int operand) {
   return found;
 }
 
-std::optional<int> output_channel_axis(const IterationSpace& space) {
-  const auto axis = channel_axis(space, 1);
-  if (!axis || space.outputs.empty()) return std::nullopt;
-  const auto& loops = space.inputs[1].axes[static_cast<std::size_t>(*axis)].loops;
-  const auto& outputs = space.outputs[0].axes;
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const auto& candidates = outputs[i].loops;
-    // The innermost loop decides: ConvTranspose's weights have no group factor on their channel axis, its output has.
-    if (indexes_directly(outputs[i]) &&
-        std::find(candidates.begin(), candidates.end(), loops.back()) != candidates.end()) {
-      return static_cast<int>(i);
-    }
-  }
-  return std::nullopt;
-}
-
 std::optional<std::int64_t> reduction_size(const IterationSpace& space) {
   std::optional<std::int64_t> result = 1;
   for (const Loop& loop : space.loops) {
@@ -111,6 +95,17 @@ bool is_depthwise(const IterationSpace& space) {
     if (outputs.count(map.loops[0]) != 0 && group.extent > 1 && inner.reduced && inner.extent == 1) return true;
   }
   return false;
+}
+
+bool may_fold_clamp(const Graph& graph, ValueId value, const ValueFacts& producer, std::size_t producer_outputs,
+                    const ValueFacts& reader) {
+  const Value& held = graph.value(value);
+  if (producer.quant == QuantRole::fixed_output || producer_outputs != 1) return false;
+  if (held.output_slots > 0 || held.uses.size() != 1) return false;
+  if (!held.type.is_tensor() || held.type.dtype != DType::float32) return false;
+  const Node& clamp = graph.node(held.uses[0].node);
+  return reader.clamp && reader.data_operands == std::vector<int>{static_cast<int>(held.uses[0].operand)} &&
+         clamp.outputs.size() == 1 && clamp.outputs[0].valid();
 }
 
 }  // namespace bevel::ops

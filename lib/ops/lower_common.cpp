@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "lib/ops/family.h"
+#include "lib/ops/requantize.h"
 
 namespace bevel::ops {
 
@@ -53,11 +54,8 @@ std::vector<std::int8_t> device_int8(const Tensor& tensor) {
 }
 
 std::int32_t quantize_value(double real, const Quantization& quantization) {
-  // float32 division as QuantizeLinear does it; nearbyint rounds half to even in the default mode.
-  const float scaled = static_cast<float>(real) / quantization.scales[0];
-  const double q = std::nearbyint(static_cast<double>(scaled)) + device_zero_point(quantization);
-  if (!(q > -128)) return -128;
-  return q < 127 ? static_cast<std::int32_t>(q) : 127;
+  const float scaled = static_cast<float>(real) / quantization.scales[0];  // in float32, as QuantizeLinear divides
+  return static_cast<std::int32_t>(quantize(static_cast<double>(scaled), device_zero_point(quantization), kInt8Range));
 }
 
 namespace {

@@ -31,8 +31,7 @@ Lowered<Pool> pool_of(const LowerContext& context, bool global) {
     pool.window.kernel[0] = in->h;
     pool.window.kernel[1] = in->w;
   } else {
-    const auto kernel = attr_ints(*context.node, "kernel_shape").value_or(std::vector<std::int64_t>{});
-    auto window = window_of(*context.node, *in, x.dims.size() - 2, kernel);
+    auto window = window_of(*context.node, *in, x.dims.size() - 2, {});
     if (!window) return Reason(window.error());
     pool.window = *window;
   }

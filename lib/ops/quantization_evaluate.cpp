@@ -105,13 +105,9 @@ Outputs evaluate_quantize_linear(const EvalContext& ctx) {
     const auto run = [&](auto store_one) {
       for_each_run(x.size(), map, [&](std::int64_t begin, std::int64_t end, std::int64_t k) {
         const std::int64_t zero = ctx.has_input(2) ? ctx.tensor(2).as_int64(ctx.tensor(2).size() == 1 ? 0 : k) : 0;
-        const auto low = static_cast<float>(range->low - zero), high = static_cast<float>(range->high - zero);
         const float s = scale[static_cast<std::size_t>(k)];
         for (std::int64_t i = begin; i < end; ++i) {
-          const float scaled = round_half_even(divide(values[static_cast<std::size_t>(i)], s));
-          const float bounded =
-              scaled > low ? (scaled < high ? scaled : high) : low;  // NaN gives low, as in the runtime
-          store_one(i, std::clamp(static_cast<std::int64_t>(bounded) + zero, range->low, range->high));
+          store_one(i, quantize(static_cast<double>(divide(values[static_cast<std::size_t>(i)], s)), zero, *range));
         }
       });
     };
@@ -200,14 +196,13 @@ Outputs evaluate_dynamic_quantize_linear(const EvalContext& ctx) {
   constexpr float kLevels = 255.0f;
   float scale = (high - low) / kLevels;
   if (scale == 0) scale = 1.0f;  // all zero: any scale does
-  const float raw_zero = round_half_even((0.0f - low) / scale);
-  const auto zero = static_cast<std::int32_t>(raw_zero > 0 ? (raw_zero < kLevels ? raw_zero : kLevels) : 0.0f);
+  constexpr IntegerRange kRange{0, 255};
+  const std::int64_t zero = quantize(static_cast<double>((0.0f - low) / scale), 0, kRange);
   Tensor y = Tensor::zeros(DType::uint8, x.dims());
   const auto in = x.values<float>();
   const auto out = y.mutable_values<std::uint8_t>();
   for (std::size_t i = 0; i < out.size(); ++i) {
-    const float q = round_half_even(in[i] / scale) + static_cast<float>(zero);
-    out[i] = static_cast<std::uint8_t>(q > 0 ? (q < kLevels ? q : kLevels) : 0.0f);
+    out[i] = static_cast<std::uint8_t>(quantize(static_cast<double>(in[i] / scale), zero, kRange));
   }
   return std::vector<Datum>{std::move(y), Tensor::scalar(scale), Tensor::scalar(static_cast<std::uint8_t>(zero))};
 }

@@ -59,13 +59,14 @@ std::vector<std::int32_t> centred(const Tensor& x, std::int32_t zero_point) {
   return result;
 }
 
+std::int64_t quantize(double scaled, std::int64_t zero_point, IntegerRange range) {
+  const double q = round_half_even(scaled) + static_cast<double>(zero_point);
+  const auto low = static_cast<double>(range.low), high = static_cast<double>(range.high);
+  return static_cast<std::int64_t>(q > low ? (q < high ? q : high) : low);
+}
+
 std::int32_t requantize(std::int64_t acc, float multiplier, std::int32_t zero_point, IntegerRange range) {
-  // Clamped before rounding, which gives the same integer and keeps the conversion in range. NaN (a NaN scale) gives
-  // low.
-  const float low = static_cast<float>(range.low - zero_point), high = static_cast<float>(range.high - zero_point);
-  const float scaled = static_cast<float>(acc) * multiplier;
-  const float bounded = scaled > low ? (scaled < high ? scaled : high) : low;
-  return static_cast<std::int32_t>(round_half_even(bounded)) + zero_point;
+  return static_cast<std::int32_t>(quantize(static_cast<double>(static_cast<float>(acc) * multiplier), zero_point, range));
 }
 
 }  // namespace bevel::ops

@@ -13,6 +13,11 @@ namespace bevel::ops {
 float round_half_even(float x);
 double round_half_even(double x);
 
+// clamp(round_half_even(scaled) + zero_point, low, high): how every integer that the host computes from a real value over its
+// scale is rounded (QuantizeLinear-23), and the kernels with it. NaN gives low, as they do.
+constexpr IntegerRange kInt8Range{-128, 127};
+std::int64_t quantize(double scaled, std::int64_t zero_point, IntegerRange range);
+
 // Zero point(s) of operand i: int8 or uint8 as `dtype`; `count` 1 or one per channel. Absent: one zero.
 Result<std::vector<std::int32_t>> zero_points(const EvalContext& ctx, std::size_t i, std::string_view role, DType dtype,
                                               std::int64_t channels);
@@ -21,8 +26,7 @@ Result<std::vector<float>> scales(const EvalContext& ctx, std::size_t i, std::st
 // x - zero_point per element of a per-tensor quantized int8/uint8 tensor.
 std::vector<std::int32_t> centred(const Tensor& x, std::int32_t zero_point);
 
-// clamp(round_half_even(float(acc) * multiplier) + zero_point) to the range of `dtype` (int8 or uint8), as ONNX Runtime
-// does.
+// clamp(round_half_even(float(acc) * multiplier) + zero_point) to `range`, as ONNX Runtime does.
 std::int32_t requantize(std::int64_t acc, float multiplier, std::int32_t zero_point, IntegerRange range);
 
 }  // namespace bevel::ops

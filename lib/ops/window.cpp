@@ -1,13 +1,11 @@
 #include "lib/ops/window.h"
 
-#include <algorithm>
-
-#include "lib/ops/family.h"
+#include "lib/ops/sliding_window.h"
 
 namespace bevel::ops {
 namespace {
 
-// Extents, strides and pads beyond this are refused, so that the kernels' index arithmetic stays in int32.
+// Extents, strides and pads beyond this (model text may ask for more) are refused, so that the kernels' index arithmetic stays in int32.
 constexpr std::int64_t kMaxExtent = 1 << 24;
 
 bool within(std::int64_t value, std::int64_t least) { return value >= least && value <= kMaxExtent; }
@@ -32,44 +30,27 @@ Lowered<Image> image_of(const GroupOperand& operand, const std::string& role) {
 }
 
 Lowered<Window> window_of(const Node& node, const Image& in, std::size_t spatial_rank,
-                          const std::vector<std::int64_t>& kernel) {
-  const std::size_t rank = spatial_rank;
-  if (kernel.size() != rank) return no_kernel("the kernel has {} extents for {} spatial axes", kernel.size(), rank);
-  const auto ints = [&](const char* name, std::size_t count, std::int64_t fallback) {
-    std::vector<std::int64_t> values = attr_ints(node, name).value_or(std::vector<std::int64_t>{});
-    if (values.empty()) values.assign(count, fallback);
-    return values;
-  };
-  const auto strides = ints("strides", rank, 1), dilations = ints("dilations", rank, 1);
-  auto pads = ints("pads", 2 * rank, 0);
-  if (strides.size() != rank || dilations.size() != rank || pads.size() != 2 * rank) {
-    return no_kernel("strides, dilations or pads do not fit {} spatial axes", rank);
-  }
-  const std::string auto_pad = attr_string(node, "auto_pad", "NOTSET").value_or("NOTSET");
+                          std::span<const std::int64_t> kernel) {
+  const auto attributes = window_attributes(node, spatial_rank, kernel);
+  if (!attributes) return no_kernel("{}", attributes.error().message);
+  const bool depends_on_extent = attributes->auto_pad == AutoPad::same_upper || attributes->auto_pad == AutoPad::same_lower;
   Window window;
-  for (std::size_t i = 0; i < rank; ++i) {
-    const std::size_t slot = i + 2 - rank;
-    if (!within(kernel[i], 1) || !within(strides[i], 1) || !within(dilations[i], 1)) {
-      return no_kernel("kernel, stride or dilation of spatial axis {} is out of range", i);
-    }
+  for (std::size_t i = 0; i < spatial_rank; ++i) {
+    const std::size_t slot = i + 2 - spatial_rank;
     const std::int64_t extent = slot == 0 ? in.h : in.w;
-    const std::int64_t span = (kernel[i] - 1) * dilations[i] + 1;
-    if (!within(span, 1)) return no_kernel("the dilated kernel spans {} elements", span);
-    if (auto_pad == "VALID") {
-      pads[i] = pads[i + rank] = 0;
-    } else if (auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER") {
-      const std::int64_t out = (extent + strides[i] - 1) / strides[i];
-      const std::int64_t total = std::max<std::int64_t>(0, (out - 1) * strides[i] + span - extent);
-      const std::int64_t small = total / 2, large = total - small;
-      pads[i] = auto_pad == "SAME_UPPER" ? small : large;
-      pads[i + rank] = total - pads[i];
+    // Elsewhere the extent is left out: on trial an unknown one stands as 1, which the window may well exceed.
+    const auto axis = window_axis(*attributes, i, depends_on_extent ? extent : -1);
+    if (!axis) return no_kernel("{}", axis.error().message);
+    if (!within(axis->kernel, 1) || !within(axis->stride, 1) || !within(axis->dilation, 1) ||
+        !within((axis->kernel - 1) * axis->dilation + 1, 1) || !within(axis->pad_begin, 0) || !within(axis->pad_end, 0)) {
+      return no_kernel("the window along spatial axis {} (kernel {}, stride {}, dilation {}, padding {} and {}) is beyond {}", i,
+                       axis->kernel, axis->stride, axis->dilation, axis->pad_begin, axis->pad_end, kMaxExtent);
     }
-    if (!within(pads[i], 0) || !within(pads[i + rank], 0)) return no_kernel("spatial axis {} has negative padding", i);
-    window.kernel[slot] = static_cast<std::int32_t>(kernel[i]);
-    window.stride[slot] = static_cast<std::int32_t>(strides[i]);
-    window.dilation[slot] = static_cast<std::int32_t>(dilations[i]);
-    window.pad_begin[slot] = static_cast<std::int32_t>(pads[i]);
-    window.pad_end[slot] = static_cast<std::int32_t>(pads[i + rank]);
+    window.kernel[slot] = static_cast<std::int32_t>(axis->kernel);
+    window.stride[slot] = static_cast<std::int32_t>(axis->stride);
+    window.dilation[slot] = static_cast<std::int32_t>(axis->dilation);
+    window.pad_begin[slot] = static_cast<std::int32_t>(axis->pad_begin);
+    window.pad_end[slot] = static_cast<std::int32_t>(axis->pad_end);
   }
   return window;
 }

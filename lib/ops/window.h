@@ -1,6 +1,8 @@
 // Windows of convolutions and pooling over channels-last images, as kernels take them: 1-D is 2-D with height 1.
 #pragma once
 
+#include <span>
+
 #include "lib/ops/lower_common.h"
 
 namespace bevel::ops {
@@ -14,10 +16,9 @@ Lowered<Image> image_of(const GroupOperand& operand, const std::string& role);
 struct Window {  // [0]: height, [1]: width
   std::int32_t kernel[2] = {1, 1}, stride[2] = {1, 1}, dilation[2] = {1, 1}, pad_begin[2] = {0, 0}, pad_end[2] = {0, 0};
 };
-// From strides, dilations, pads and auto_pad of a Conv or pooling node (Conv-11, MaxPool-12, AveragePool-19); `kernel` has one
-// extent per spatial axis.
+// The numbers of sliding_window.h as kernels take them: int32, and 2-D. `kernel`: the weights' spatial extents; empty for pooling.
 Lowered<Window> window_of(const Node& node, const Image& in, std::size_t spatial_rank,
-                          const std::vector<std::int64_t>& kernel);
+                          std::span<const std::int64_t> kernel);
 
 // The fields that every windowed kernel names alike.
 template <typename Params>

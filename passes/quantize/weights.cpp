@@ -5,6 +5,7 @@
 #include <limits>
 #include <tuple>
 
+#include "lib/ops/requantize.h"
 #include "lib/support/check.h"
 
 namespace bevel::passes {
@@ -37,11 +38,9 @@ void for_each_element(const Layout& layout, const Visit& visit) {
   }
 }
 
-// Half to even and saturated. In float, as QuantizeLinear computes it.
-int rounded(float value, float scale, int zero_point, int low, int high) {
-  const float quotient = value / scale;
-  if (std::isnan(quotient)) return zero_point;
-  return static_cast<int>(std::clamp<double>(std::nearbyint(static_cast<double>(quotient)) + zero_point, low, high));
+// As QuantizeLinear computes it: the quotient in float32.
+std::int64_t rounded(float value, float scale, int zero_point, ops::IntegerRange range) {
+  return ops::quantize(static_cast<double>(value / scale), zero_point, range);
 }
 
 // A single number stands for every channel.
@@ -94,7 +93,7 @@ Tensor quantize_weight(const Tensor& weight, std::optional<int> axis, const std:
   const auto integers = result.mutable_values<std::int8_t>();
   for_each_element(layout_of(weight, axis), [&](std::size_t channel, std::int64_t index) {
     const auto at = static_cast<std::size_t>(index);
-    integers[at] = static_cast<std::int8_t>(rounded(values[at], scales[channel], 0, -kWeightMax, kWeightMax));
+    integers[at] = static_cast<std::int8_t>(rounded(values[at], scales[channel], 0, {-kWeightMax, kWeightMax}));
   });
   return result;
 }
@@ -116,7 +115,7 @@ Tensor quantize_to_grid(const Tensor& tensor, const ScaleZeroPoint& grid, const 
   const auto values = tensor.values<float>();
   for (std::size_t i = 0; i < values.size(); ++i) {
     result.set_from_int64(static_cast<std::int64_t>(i),
-                          rounded(values[i], grid.scale, grid.zero_point, format.qmin, format.qmax));
+                          rounded(values[i], grid.scale, grid.zero_point, {format.qmin, format.qmax}));
   }
   return result;
 }
