@@ -6,14 +6,15 @@
 #include <map>
 #include <set>
 
+#include "lib/ops/facts_derived.h"
+#include "lib/ops/lower_common.h"
 #include "lib/support/check.h"
 
 namespace bevel::plan {
 namespace {
 
 using ops::QuantNode;
-
-bool is_8bit(DType dtype) { return dtype == DType::int8 || dtype == DType::uint8; }
+using ops::is_8bit;
 
 DType dtype_of(const Graph& graph, ValueId id) {
   if (!id.valid()) return DType::undefined;
@@ -159,7 +160,6 @@ class Grouper {
   // From output i through an activation that clamps (whose only reader it is) to the QuantizeLinear.
   bool follow_output(Group& group, std::size_t i, std::string* reason) {
     ValueId value = group.outputs[i].inner;
-    const bool may_fold = i == 0 && group.outputs.size() == 1 && group.facts.value.quant != ops::QuantRole::fixed_output;
     while (true) {
       const Value& info = graph_.value(value);
       const auto give_up = [&] {
@@ -180,10 +180,10 @@ class Grouper {
         group.members.push_back(user);
         return true;
       }
-      if (!may_fold || folded_.contains(user) || node.outputs.size() != 1 || !node.outputs[0].valid()) return give_up();
       const ops::ValueFacts& activation = facts(user).value;
-      if (!activation.clamp || activation.data_operands != std::vector<int>{static_cast<int>(info.uses[0].operand)}) return give_up();
-      if (dtype_of(graph_, value) != DType::float32) return give_up();
+      if (folded_.contains(user) || !ops::may_fold_clamp(graph_, value, group.facts.value, group.outputs.size(), activation)) {
+        return give_up();
+      }
       ops::Interval clamp = *activation.clamp;
       if (group.clamp) {  // the later one has the last word
         clamp.low = std::clamp(group.clamp->low, clamp.low, clamp.high);
