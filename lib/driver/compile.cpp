@@ -19,6 +19,7 @@
 #include "lib/ops/facts_derived.h"
 #include "lib/plan/program.h"
 #include "lib/report/report.h"
+#include "lib/support/atomic_file.h"
 #include "lib/support/hash.h"
 #include "lib/target/target.h"
 #include "passes/pass.h"
@@ -239,14 +240,13 @@ Result<CompileOutcome> refuse(Bag& bag, Staging* staging, ExitCode code, const c
 std::string left_from_earlier_run(const CompileRequest& request, bool report_too) {
   std::vector<std::string> names(std::begin(kOutputs), std::end(kOutputs));
   if (report_too) names.insert(names.end(), {"report.md", "report.json"});
-  const std::string found = earlier_outputs(request.out, names);
-  if (found.empty()) return {};
-  return fmt::format(" An earlier run's outputs still lie in {}, and are not of this run: {}.", printable(request.out.string()), found);
+  return earlier_outputs(request.out, names);
 }
 
 Result<CompileOutcome> compile(const CompileRequest& request) {
   Bag bag(request);
   BEVEL_TRY_STATUS(read_inputs(bag));
+  for (const char* name : kOutputs) BEVEL_TRY_STATUS(file_behind(request.out / name));  // before the long work, not after it
   std::optional<Staging> staging;
   if (request.dry_run) {
     BEVEL_TRY_STATUS(can_write_into(request.out, /*create_folder=*/true));

@@ -301,7 +301,7 @@ Result<report::WriteRecord> emit_c(const EmitRequest& request) {
   record.command = "emit-c";
   record.dry_run = request.dry_run;
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(Loaded source, load_model(request.model, shapes));
+  BEVEL_TRY(Loaded source, load_model(request.model, shapes, Feeding::program));
   if (!source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be lowered.", request.model.filename().string(), source.beyond_knowledge);
   std::optional<Staging> staging;

@@ -31,6 +31,12 @@ Status refuse_program(const std::filesystem::path& path) {
                     "command the ONNX model that it was made of.", printable(path.string()));
 }
 
+std::string shape_text(const Dims& dims) {
+  std::string text;
+  for (const std::int64_t extent : dims) text += fmt::format("{}{}", text.empty() ? "" : "x", extent);
+  return text;
+}
+
 // `unbound` has the symbols still in its shapes.
 Status require_batch_of_one(const Graph& unbound, const std::vector<ops::ShapeBinding>& shapes) {
   for (const ValueId id : unbound.inputs()) {
@@ -41,12 +47,10 @@ Status require_batch_of_one(const Graph& unbound, const std::vector<ops::ShapeBi
     for (const ops::ShapeBinding& shape : shapes) {
       const bool binds = shape.name == value.name || (batch.named() && shape.name == batch.symbol);
       if (!binds || shape.dims.empty() || shape.dims[0] == 1) continue;
-      std::string text;
-      for (const std::int64_t extent : shape.dims) text += fmt::format("{}{}", text.empty() ? "" : "x", extent);
       return fail(ExitCode::usage,
                   "--shape '{}={}': gives input '{}' a batch of {}, but samples are fed one at a time, to a Program too; its first extent "
                   "must be 1, which it is without --shape as well.",
-                  printable(shape.name), text, printable(value.name), shape.dims[0]);
+                  printable(shape.name), shape_text(shape.dims), printable(value.name), shape.dims[0]);
     }
   }
   return {};
@@ -94,6 +98,12 @@ Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<o
     loaded.beyond_knowledge = fmt::format("the model's opset is {}; Bevel knows {} to {}", loaded.file_opset,
                                           ops::kOldestOpset, ops::kNewestOpset);
     return loaded;
+  }
+  if (feeding == Feeding::program) {
+    for (const ops::ShapeBinding& shape : shapes)
+      if (std::find(shape.dims.begin(), shape.dims.end(), 0) != shape.dims.end())
+        return fail(ExitCode::usage, "--shape '{}={}': an extent of 0 leaves nothing to compute; here it must be 1 or more.",
+                    printable(shape.name), shape_text(shape.dims));
   }
   if (feeding == Feeding::samples) BEVEL_TRY_STATUS(require_batch_of_one(loaded.model.graph, shapes));
   if (auto bound = ops::bind_shapes(loaded.model, shapes); !bound)

@@ -26,9 +26,9 @@ struct Loaded {
   // not inferred, and no pass but structural ones may touch it.
   std::string beyond_knowledge;
 };
-// What the model will be fed: tensors as they stand, or samples one at a time, as a Program is. With samples, a --shape that gives an
-// input another batch than 1 is refused here (exit 2), where the flag is to blame and not the data.
-enum class Feeding { whole_tensors, samples };
+// What the model will be fed: tensors as they stand, a Program's (which are never empty), or samples one at a time. A --shape that
+// gives a Program no element, or with samples another batch than 1, is refused here (exit 2): the flag is to blame, not the data.
+enum class Feeding { whole_tensors, program, samples };
 // Errors start with the file's name; exit 5. A .bvl Program is told from a broken model.
 Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes = {},
                           Feeding feeding = Feeding::whole_tensors);

@@ -68,6 +68,9 @@ Result<Samples> random_samples(const std::vector<data::ModelInput>& inputs, std:
     const auto elements = element_count(dims);
     if (!elements || *elements > kMaxRandomElements)
       return fail_input("input '{}' is {}: too large for random samples.", printable(input.name), to_string(input.type));
+    if (*elements == 0)
+      return fail_input("input '{}' is {}: it has no elements, so nothing run on it would tell anything; give data, or another shape "
+                        "with --shape.", printable(input.name), to_string(Type::tensor(input.type.dtype, dims)));
     types.emplace_back(input.type.dtype, std::move(dims));
   }
   Samples samples;

@@ -174,7 +174,8 @@ std::string earlier_outputs(const fs::path& folder, const std::vector<std::strin
   std::error_code error;
   for (const std::string& name : names)
     if (fs::is_regular_file(folder / name, error)) found += (found.empty() ? "" : ", ") + name;
-  return found;
+  if (found.empty()) return {};
+  return fmt::format(" An earlier run's outputs still lie in {}, and are not of this run: {}.", printable(folder.string()), found);
 }
 
 Published published() noexcept { return g_published.load(); }

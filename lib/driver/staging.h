@@ -41,7 +41,8 @@ class Staging {
 // What a dry run can say of an output folder: whether outputs could be staged there. What it makes to find out is gone again.
 Status can_write_into(const std::filesystem::path& folder, bool create_folder);
 
-// Those of `names` that lie in `folder` as files, "a, b": after a failed run they are an earlier one's. Empty: none.
+// A sentence (with a space before it) that lists those of `names` that lie in `folder` as files: after a failed run, which deletes
+// nothing, they are an earlier one's. Empty: none does.
 std::string earlier_outputs(const std::filesystem::path& folder, const std::vector<std::string>& names);
 
 // How far this process's outputs are; async-signal-safe. In progress: a handler returns, and the work of a moment is finished.

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "lib/driver/convert.h"
+#include "lib/driver/staging.h"
 #include "lib/report/report.h"
 #include "tools/bevel/command.h"
 
@@ -27,7 +28,13 @@ Command emit_c_command() {
               return report_failure({ExitCode::usage, "--io '" + printable(flags->io) + "': expected int8 or float."});
             flags->request.float_io = flags->io == "float";
             const auto record = driver::emit_c(flags->request);
-            if (!record) return report_failure(record.error());
+            if (!record) {
+              const auto& request = flags->request;
+              const bool began = record.error().code != ExitCode::usage && !request.dry_run;
+              const std::string left =
+                  began ? driver::earlier_outputs(request.out, {request.name + ".c", request.name + ".h", request.name + ".bvl"}) : "";
+              return report_failure({record.error().code, record.error().message + left});
+            }
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.string()));
           }};
 }

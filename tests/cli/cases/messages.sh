@@ -16,6 +16,7 @@ stays_fifo fifo_run       1 'out/pipe: is a FIFO'  run small.onnx --inputs bare.
 stays_fifo fifo_dry_run   1 'out/pipe: is a FIFO'  optimize small.onnx -o out/pipe --dry-run
 prepare='mkfifo out/pipe; ln -s pipe out/model.h'
 stays_fifo fifo_emit      1 'out/model\.h: is a FIFO' emit-c small.onnx -o out
+stays_fifo fifo_compile_dry 1 'out/model\.h: is a FIFO' $C --out out --dry-run
 stays_fifo fifo_compile   1 'out/model\.h: is a FIFO' $C --out out
 prepare='mkdir elsewhere; echo old > elsewhere/real; ln -s ../elsewhere/real out/link; ln -s ../elsewhere/new out/dangling; ln -s loop out/loop'
 through_link() {  # NAME LINK FILE ARGUMENT...
@@ -60,6 +61,9 @@ for extent in 2 0; do
   check "batch_eval_$extent"      2 "shape 'N=$extent'.*batch" eval small.onnx --data good.json --shape N=$extent
   check "batch_run_$extent"       2 "shape 'x=${extent}x1x4x4'.*batch" run small.onnx --data good.json --shape x=${extent}x1x4x4
 done
+check batch_emit_0 2 "shape 'N=0'"            emit-c small.onnx --shape N=0 -o out
+check batch_emit_2 0 'written'                emit-c small.onnx --shape N=2 -o out
+check compare_none 5 "'x'.*no elements"       compare small.onnx small.onnx --shape N=0
 check batch_one   0 'status +ok'     $C --shape N=1 --out out
 check batch_whole 0 'float\[24,3\]'  run small.onnx --inputs bare.npz --shape N=24
 check misspelt_command 2 "unknown command 'quantise'.*did you mean 'quantize'.*inspect" quantise small.onnx
@@ -118,6 +122,8 @@ check left_budget 3 "An earlier run's outputs still lie in out.*model\.int8\.onn
   $C --budget ram=16 --out out
 prepare="$bevel $C --out out > /dev/null"
 check left_input  5 "nan.*An earlier run's outputs still lie in out.*report\.json"  compile small.onnx --target stm32l4r5 --calib nan.npz --out out
+prepare="$bevel emit-c small.onnx -o out > /dev/null"
+check left_emit   5 "An earlier run's outputs still lie in out.*model\.c, model\.h, model\.bvl"  emit-c unknown_op.onnx -o out
 prepare=
 check left_none   3 'ram'  $C --budget ram=16 --out out
 if grep -q 'earlier run' "$W/../stderr"; then fail left_none "outputs are named that are not there"; fi
