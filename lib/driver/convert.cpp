@@ -7,6 +7,7 @@
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
 #include "lib/driver/quantize_leg.h"
+#include "lib/driver/recording_measure.h"
 #include "lib/driver/runnable.h"
 #include "lib/driver/samples.h"
 #include "lib/driver/staging.h"
@@ -232,7 +233,7 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
   Model trial = source.model;
   BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(trial, passes::Recipe{}, recorder)));
   record.stays_float = std::move(quantized.stays_float);
-  calibration::Profile profile{calibration::model_hash(source.model), calibration.source.sha256, recorder.recorded()};
+  calibration::Profile profile{calibration::model_hash(source.model), calibration.source.sha256, recorder.take()};
   for (const fs::path& path : request.merge) {
     BEVEL_TRY(const calibration::Profile other, calibration::read_profile(path));
     auto merged = calibration::merge(profile, other);

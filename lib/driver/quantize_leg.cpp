@@ -71,15 +71,6 @@ Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, dat
   return quantized;
 }
 
-Result<data::Statistics> RecordingMeasure::measure(const Model& model, const data::Request& request) {
-  data::Request wide = request;
-  wide.optional_values = calibration::measurable_values(model);
-  BEVEL_TRY(data::Statistics answer, inner_.measure(model, wide));
-  recorded_.samples = answer.samples;
-  for (const auto& [name, statistics] : answer.values) recorded_.values[name] = statistics;
-  return answer;
-}
-
 Result<data::Statistics> ForecastMeasure::measure(const Model&, const data::Request& request) {
   data::Statistics answer;
   answer.samples = 1;

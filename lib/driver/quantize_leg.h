@@ -39,19 +39,6 @@ constexpr const char* kNothingQuantized =
 // Runs the quantize pass on a simplified, inferred model.
 Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure);
 
-// Forwards to another Measure and keeps every answer, and in the same pass those that another recipe would ask for: what a
-// profile is made of.
-class RecordingMeasure final : public data::Measure {
- public:
-  explicit RecordingMeasure(data::Measure& inner) : inner_(inner) {}
-  Result<data::Statistics> measure(const Model& model, const data::Request& request) override;
-  [[nodiscard]] const data::Statistics& recorded() const { return recorded_; }
-
- private:
-  data::Measure& inner_;
-  data::Statistics recorded_;
-};
-
 // Answers every request with values between -1 and 1: for forecasts that need no data (which nodes have an integer form, what a
 // plan costs), never for a model that is written.
 class ForecastMeasure final : public data::Measure {
