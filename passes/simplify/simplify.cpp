@@ -2,7 +2,7 @@
 //
 // One rewrite uncovers the next: constants fold, then padding amounts are known, then padding folds into a convolution, then a
 // normalization lies next to it. Rather than to order the passes cleverly, they are run to a fixed point; each is cheap. The list is
-// named_pipeline("simplify") in passes/pipeline.cpp.
+// what stands above `simplify` in passes/passes.def.
 //
 // Limits: those of the passes. Main graph only.
 //
