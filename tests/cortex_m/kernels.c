@@ -1,0 +1,76 @@
+/* Instructions of each kernel on layers of ordinary shapes; scripts/measure-kernels builds and runs it. A line:
+ * family.dtype instructions units, with the units that lowering counts for the cost model. Float kernels run on zeros. */
+#include "board.h"
+#include "lib/runtime/bevel_format.h"
+
+#define DECLARE(id, NAME, name, version) bvl_kernel_fn bvl_##name;
+BVL_KERNELS(DECLARE)
+
+static _Alignas(16) unsigned char x[1 << 16], w[1 << 18], y[1 << 16], scratch[1 << 14];
+static int32_t bias[1024];
+static float multipliers[1024];
+
+static void print_number(unsigned long long value) {
+  char text[24];
+  int at = (int)sizeof text;
+  text[--at] = '\0';
+  do text[--at] = (char)('0' + value % 10);
+  while ((value /= 10) != 0);
+  board_print(" ");
+  board_print(text + at);
+}
+
+static void measure(const char* key, bvl_kernel_fn* kernel, const void* params, uint32_t range, unsigned long long units) {
+  const void* const in[] = {x, w, bias, multipliers};
+  void* const out[] = {y};
+  board_start_count();
+  kernel(params, in, out, scratch, 0, range);
+  const unsigned long long instructions = board_stop_count();
+  board_print(key);
+  print_number(instructions);
+  print_number(units);
+  board_print("\n");
+}
+
+int main(void) {
+  uint32_t seed = 1;
+  for (unsigned i = 0; i < sizeof x; ++i) x[i] = (unsigned char)((seed = seed * 1664525u + 1013904223u) >> 24);
+  for (unsigned i = 0; i < sizeof w; ++i) w[i] = (unsigned char)((seed = seed * 1664525u + 1013904223u) >> 24);
+  for (unsigned i = 0; i < 1024; ++i) bias[i] = (int32_t)(seed = seed * 1664525u + 1013904223u) >> 18, multipliers[i] = 0.001f;
+
+  const bvl_conv2d_s8_params square = {1, 16, 16, 16, 16, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 3, -5, -128, 127};
+  const bvl_conv2d_s8_params point = {1, 12, 12, 64, 12, 12, 64, 1, 1, 1, 1, 1, 1, 0, 0, 1, 3, -5, -128, 127};
+  measure("conv.int8", bvl_conv2d_s8, &square, 16, 16ull * 16 * 32 * 9 * 16);
+  measure("conv.int8", bvl_conv2d_s8, &point, 12, 12ull * 12 * 64 * 64);
+  const bvl_depthwise_conv2d_s8_params deep = {1, 12, 12, 64, 12, 12, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64, 3, -5, -128, 127};
+  measure("depthwise.int8", bvl_depthwise_conv2d_s8, &deep, 12, 12ull * 12 * 64 * 9);
+  const bvl_dense_s8_params dense = {1, 640, 128, 3, -5, -128, 127};
+  measure("dense.int8", bvl_dense_s8, &dense, 128, 640 * 128);
+  const bvl_add_s8_params add = {1, {4096}, {1}, {1}, 3, -4, 2, 0.61f, 0.47f, -128, 127};
+  measure("elementwise.int8", bvl_add_s8, &add, 4096, 4096);
+  const bvl_mul_s8_params mul = {1, {4096}, {1}, {1}, 3, -4, 2, 0.01f, -128, 127};
+  measure("elementwise.int8", bvl_mul_s8, &mul, 4096, 4096);
+  const bvl_max_pool_s8_params largest = {1, 16, 16, 32, 8, 8, 2, 2, 2, 2, 1, 1, 0, 0, -128, 127};
+  measure("pool.int8", bvl_max_pool_s8, &largest, 8, 8 * 8 * 32 * 4);
+  const bvl_avg_pool_s8_params average = {1, 16, 16, 32, 1, 1, 16, 16, 1, 1, 1, 1, 0, 0, 0, 0, 0, 3, -5, 0.1f, 0.05f, -128, 127};
+  measure("pool.int8", bvl_avg_pool_s8, &average, 1, 32 * 256);
+  const bvl_copy_params transpose = {1, 2, {64, 64}, {1, 64}, {64, 1}, 0, 0};
+  measure("move.int8", bvl_copy, &transpose, 64, 4096);
+  const bvl_copy_params rows = {1, 2, {16, 256}, {256, 1}, {288, 1}, 0, 16};
+  measure("move.int8", bvl_copy, &rows, 16, 4096);
+  const bvl_lut_s8_params table = {4096};
+  measure("table.int8", bvl_lut_s8, &table, 4, 4096);
+  for (uint32_t d = 0; d < 256; ++d) ((uint32_t*)(void*)w)[d] = 0x80000000u >> (d / 16);
+  const bvl_softmax_s8_params softmax = {8, 12, 1};
+  measure("softmax.int8", bvl_softmax_s8, &softmax, 8, 8 * 12);
+
+  for (unsigned i = 0; i < sizeof x; ++i) x[i] = 0;
+  for (unsigned i = 0; i < sizeof w; ++i) w[i] = 0;
+  const bvl_conv2d_f32_params float_conv = {1, 12, 12, 16, 12, 12, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, -1e9f, 1e9f};
+  measure("conv.float32", bvl_conv2d_f32, &float_conv, 12, 12ull * 12 * 32 * 9 * 16);
+  const bvl_matmul_f32_params float_dense = {1, 1, 640, 64, 0, 0, 0, 0, -1e9f, 1e9f};
+  measure("dense.float32", bvl_matmul_f32, &float_dense, 1, 640 * 64);
+  const bvl_binary_f32_params float_add = {BVL_BINARY_ADD, 1, {4096}, {1}, {1}, -1e9f, 1e9f};
+  measure("elementwise.float32", bvl_binary_f32, &float_add, 4096, 4096);
+  return 0;
+}
