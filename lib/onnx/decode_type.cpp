@@ -1,6 +1,7 @@
 #include <limits>
 
 #include "lib/onnx/decode.h"
+#include "lib/onnx/encode.h"
 #include "lib/onnx/fields.h"
 
 namespace bevel::onnx {
@@ -89,7 +90,7 @@ Result<Type> decode_understood(const Pieces& pieces, std::uint32_t max_rank, Und
     type = kind == type_field::kSequence ? Type::sequence(std::move(inner)) : Type::optional(std::move(inner));
   }
   type.denotation = std::move(denotation);
-  return type;
+  return states_type(type) ? type : Type();
 }
 
 }  // namespace

@@ -34,6 +34,11 @@ std::uint64_t ExternalData::place(std::span<const std::byte> bytes) {
   return offset;
 }
 
+bool states_type(const Type& type) {
+  const bool nothing = type.kind == Type::Kind::unknown || (type.is_tensor() && type.dtype == DType::undefined);
+  return !nothing || !type.denotation.empty();
+}
+
 Writer encode_type(const Type& type) {
   Writer writer;
   switch (type.kind) {
@@ -53,7 +58,7 @@ Writer encode_type(const Type& type) {
     case Type::Kind::sequence:
     case Type::Kind::optional: {
       Writer inner;
-      if (type.element && *type.element != Type()) inner.message(type_field::kElemType, encode_type(*type.element));
+      if (type.element && states_type(*type.element)) inner.message(type_field::kElemType, encode_type(*type.element));
       writer.message(type.kind == Type::Kind::sequence ? type_field::kSequence : type_field::kOptional, inner);
       break;
     }

@@ -35,6 +35,9 @@ class ExternalData {
 };
 
 // The Writers refer to tensors' bytes: the model must outlive them. `external` null: all tensors inside.
+// Whether there is anything to write, or to keep of what was read. ONNX requires a tensor's element type. Inference may know no more
+// of a value than its rank: written, that is a tensor of element type 0, which ONNX Runtime refuses, where it infers an absent type.
+bool states_type(const Type& type);
 Writer encode_type(const Type& type);
 Writer encode_tensor(const Tensor& tensor, const std::string& name, ExternalData* external);
 Writer encode_model(const Model& model, ExternalData* external);

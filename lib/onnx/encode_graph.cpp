@@ -89,7 +89,7 @@ class GraphEncoder {
     const Value& value = graph_.value(id);
     Writer writer;
     writer.text(value_info_field::kName, name(id));
-    if (value.type != Type()) writer.message(value_info_field::kType, encode_type(value.type));
+    if (states_type(value.type)) writer.message(value_info_field::kType, encode_type(value.type));
     writer.text_unless_empty(value_info_field::kDocString, value.doc_string);
     writer.fields(carried(value).info);
     return writer;

@@ -81,6 +81,7 @@ class Grouper {
       reason = placed.error();
     }
     if (computes) plain.reason = std::move(reason);
+    fold_float_clamp(plain);
     result_.groups.push_back(std::move(plain));
   }
 
@@ -193,6 +194,31 @@ class Grouper {
       group.members.push_back(user);
       value = node.outputs[0];
     }
+  }
+
+  // The float kernels of products and of arithmetic clamp their result for nothing: an activation that clamps and alone reads it
+  // belongs to the group, where that lowers.
+  void fold_float_clamp(Group& plain) {
+    const ops::QuantRole role = plain.facts.value.quant;
+    if ((role != ops::QuantRole::bilinear && role != ops::QuantRole::arithmetic) || plain.outputs.size() != 1) return;
+    const ValueId result = plain.outputs[0].border;
+    if (!result.valid() || dtype_of(graph_, result) != DType::float32) return;
+    const Value& value = graph_.value(result);
+    if (value.output_slots > 0 || value.uses.size() != 1) return;
+    const NodeId user = value.uses[0].node;
+    const ops::ValueFacts& activation = facts(user).value;
+    const std::vector<ValueId>& outputs = graph_.node(user).outputs;
+    if (!activation.clamp || activation.data_operands != std::vector<int>{static_cast<int>(value.uses[0].operand)} ||
+        outputs.size() != 1 || !outputs[0].valid()) {
+      return;
+    }
+    Group fused = plain;
+    fused.clamp = activation.clamp;
+    fused.members.push_back(user);
+    fused.outputs[0].border = outputs[0];
+    if (!trial(fused)) return;
+    folded_.insert(user);
+    plain = std::move(fused);
   }
 
   PlacedResult trial(const Group& group) {

@@ -454,6 +454,24 @@ TEST_CASE("test data files: tensors, sequences and optionals") {
   CHECK_FALSE(onnx_::read_tensor_proto(folder.path / "none.pb").has_value());
 }
 
+TEST_CASE("of a value that is known to be a tensor and nothing else, no type is written") {
+  const Folder folder;
+  Model model = import_or_fail(folder, holder(raw_tensor("t", 1, {2}, std::string(8, '\0'))));
+  model.graph.mutable_value(model.graph.find_value("y")).type = Type::tensor(DType::undefined);
+  REQUIRE(export_model(model, folder.path / "o.onnx"));
+  auto again = import_model(folder.path / "o.onnx");
+  REQUIRE(again);
+  CHECK(again->graph.value(again->graph.find_value("y")).type == Type());
+
+  model.graph.mutable_value(model.graph.find_value("y")).type = Type::sequence(Type::tensor(DType::undefined));
+  REQUIRE(export_model(model, folder.path / "o.onnx"));
+  again = import_model(folder.path / "o.onnx");
+  REQUIRE(again);
+  const Type& type = again->graph.value(again->graph.find_value("y")).type;
+  REQUIRE(type.kind == Type::Kind::sequence);
+  CHECK((!type.element || *type.element == Type()));
+}
+
 TEST_CASE("an output that cannot be written is exit code 1") {
   const Folder folder;
   const Model model = import_or_fail(folder, sample_graph());

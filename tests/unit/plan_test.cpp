@@ -90,6 +90,37 @@ TEST_CASE("what the kernels cannot do leaves the pattern in parts, with the reas
   CHECK(plan->stays_float[0].node == "conv");
 }
 
+TEST_CASE("a float kernel takes the clamp behind it, where nobody else reads in between") {
+  const auto graph = [](const std::string& outputs) {
+    return model_of("main (float[1,2,4,4] x) => (" + outputs + R"()
+<float[3,2,3,3] w = random(1), float low = {0}, float high = {6}>
+{
+  ["conv"] c = Conv <pads = [1, 1, 1, 1]> (x, w)
+  ["clip"] y = Clip (c, low, high)
+})");
+  };
+  const Model model = graph("float[1,3,4,4] y");
+  const Grouping grouping = group_graph(model);
+  REQUIRE(grouping.groups.size() == 1);
+  REQUIRE(grouping.groups[0].clamp.has_value());
+  CHECK(grouping.groups[0].clamp->high == 6);
+  CHECK_FALSE(grouping.groups[0].integer);
+  CHECK(border(model, grouping.groups[0].outputs[0]) == "y");
+  const auto kernels = [](const Plan& plan) {
+    return std::count_if(plan.program.steps.begin(), plan.program.steps.end(),
+                         [](const ProgramStep& step) { return step.kernel != BVL_KERNEL_COPY; });
+  };
+  const auto plan = plan_model(model);
+  REQUIRE(plan);
+  CHECK(kernels(*plan) == 1);
+
+  const Model read_twice = graph("float[1,3,4,4] y, float[1,3,4,4] c");
+  CHECK(group_graph(read_twice).groups.size() == 2);
+  const auto apart = plan_model(read_twice);
+  REQUIRE(apart);
+  CHECK(kernels(*apart) == 2);
+}
+
 TEST_CASE("an activation folds only when nobody else reads in front of it") {
   const Model model = model_of(conv_graph("{0, 0, 0}", "float[1,3,4,4] y, float[1,3,4,4] c"));
   const Grouping grouping = group_graph(model);

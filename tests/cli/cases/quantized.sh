@@ -1,0 +1,26 @@
+# What quantizing says of itself: models that are quantized already, nodes kept in float, outputs far from their source.
+prepare="$bevel compile small.onnx --target stm32l4r5 --calib good.json --out made > /dev/null && mv made/model.int8.onnx q.onnx"
+C="compile q.onnx --target stm32l4r5 --calib good.json --out out"
+check optimize_int8   0 "'?y.*SQNR identical"              optimize q.onnx --data good.json -o out/o.onnx
+check opt_int8        0 "'?y.*SQNR identical"              opt q.onnx --pipeline eliminate-dead --data good.json -o out/o.onnx
+check quantize_int8   0 "quantized already"                quantize q.onnx --calib good.json -o out/o.onnx
+check quantize_same   0 "'?y.*SQNR identical"              quantize q.onnx --calib good.json -o out/o.onnx
+check compile_int8    0 "'y': SQNR identical"              $C
+check nothing_float   0 "float +nothing"                   $C
+check inspect_int8    0 "float +nothing would stay float"  inspect q.onnx
+prepare=
+
+check keep_conv       0 'relu .*follows "conv"'            quantize small.onnx --calib good.json --keep-float Conv -o out/q.onnx
+check parameters      0 'total +8 parameters'              inspect constants.onnx
+check weights_at_node 0 'Mul +float\[2\] +2 .*scale'       inspect constants.onnx
+check nan_weight      5 "nan_weight\.onnx.*dense.*element 5.*'spoiled' is NaN"  quantize nan_weight.onnx --calib good.json -o out/q.onnx
+
+far="$fashion/model.onnx --calib $fashion/calib.json --eval $fashion/eval.json --range percentile:50.1 --samples 60"
+check warns           0 'warning .*far from.*Worst layers' quantize $far -o out/q.onnx
+check warns_json      0 '"warnings"'                       quantize $far -o out/q.onnx --json
+check warns_compile   0 'warning .*far from.*Worst layers' compile $far --target stm32l4r5 --out out
+check drop_quantize   4 'max-drop.*Worst layers by SQNR'   quantize $far --max-drop 1 -o out/q.onnx
+prepare="$bevel calibrate small.onnx --calib good.json -o p > /dev/null"
+check not_measured    0 'accuracy +not measured'           compile small.onnx --target stm32l4r5 --profile p --out out
+check drop_on_nothing 2 '\-\-max-drop needs samples'       quantize small.onnx --profile p --max-drop 1 -o out/q.onnx
+prepare=
