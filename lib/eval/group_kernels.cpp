@@ -61,17 +61,24 @@ struct Prepared {
   std::vector<DType> output_dtypes;
 };
 
-using Key = std::vector<std::int64_t>;
+using Key = std::vector<std::int64_t>;  // dims and orders of the inputs
+
+// Shapes that a group keeps ready. Samples come in few lengths in a row; beyond this the least recently used is prepared anew.
+constexpr std::size_t kKeptShapes = 8;
 
 }  // namespace
 
 struct GroupKernels::State {
-  State(const Model& m, const plan::Grouping& g) : model(m), grouping(g) {}
+  State(const Model& m, const plan::Grouping& g) : model(m), grouping(g), kept(g.groups.size()) {}
 
   const Model& model;
   const plan::Grouping& grouping;
+  struct Kept {
+    Key key;
+    std::shared_ptr<const Prepared> prepared;  // null: no kernel
+  };
   std::mutex mutex;
-  std::map<Key, std::shared_ptr<const Prepared>> prepared;  // a null pointer: no kernel
+  std::vector<std::vector<Kept>> kept;  // by group, last used first, at most kKeptShapes each
 
   // The dims of the group's outputs at the inputs' actual dims: as inferred for the whole graph where those are the same, else by
   // the anchor's own inference (an activation and Q keep shapes).
@@ -124,7 +131,7 @@ struct GroupKernels::State {
 
   Result<std::shared_ptr<const Prepared>> prepare(std::size_t index, const std::vector<Dims>& dims,
                                                   const std::vector<MemoryOrder>& orders) {
-    Key key = {static_cast<std::int64_t>(index)};
+    Key key;
     for (std::size_t i = 0; i < dims.size(); ++i) {
       key.push_back(static_cast<std::int64_t>(dims[i].size()));
       key.insert(key.end(), dims[i].begin(), dims[i].end());
@@ -132,15 +139,40 @@ struct GroupKernels::State {
     }
     {
       const std::lock_guard lock(mutex);
-      if (const auto found = prepared.find(key); found != prepared.end()) return found->second;
+      if (auto found = use(kept[index], key)) return *found;
     }
     // Prepared outside the lock: two threads may do the same work once, the first result stays.
-    BEVEL_TRY(std::shared_ptr<const Prepared> fresh, make(grouping.groups[index], dims, orders));
+    BEVEL_TRY(std::shared_ptr<Prepared> fresh, make(grouping.groups[index], dims, orders));
     const std::lock_guard lock(mutex);
-    return prepared.emplace(std::move(key), std::move(fresh)).first->second;
+    if (auto found = use(kept[index], key)) return *found;
+    if (fresh) share_constants(kept[index], *fresh);
+    if (kept[index].size() == kKeptShapes) kept[index].pop_back();  // whoever runs it still holds it
+    kept[index].insert(kept[index].begin(), {std::move(key), std::move(fresh)});
+    return kept[index].front().prepared;
   }
 
-  Result<std::shared_ptr<const Prepared>> make(const plan::Group& group, const std::vector<Dims>& dims,
+  // The entry of that key, moved to the front.
+  static std::optional<std::shared_ptr<const Prepared>> use(std::vector<Kept>& entries, const Key& key) {
+    const auto found = std::find_if(entries.begin(), entries.end(), [&](const Kept& entry) { return entry.key == key; });
+    if (found == entries.end()) return std::nullopt;
+    std::rotate(entries.begin(), found, found + 1);
+    return entries.front().prepared;
+  }
+
+  // Weights packed alike for another shape are the same tensor: a model's weights are held once, whatever lengths its samples have.
+  static void share_constants(const std::vector<Kept>& entries, Prepared& fresh) {
+    for (std::size_t i = 0; i < fresh.constants.size(); ++i) {
+      for (const Kept& entry : entries) {
+        if (!entry.prepared || i >= entry.prepared->constants.size()) continue;
+        const Tensor& other = entry.prepared->constants[i];
+        if (other.dims() != fresh.constants[i].dims() || !other.same_bits(fresh.constants[i])) continue;
+        fresh.constants[i] = other;
+        break;
+      }
+    }
+  }
+
+  Result<std::shared_ptr<Prepared>> make(const plan::Group& group, const std::vector<Dims>& dims,
                                                const std::vector<MemoryOrder>& orders) const {
     auto outputs = output_dims(group, dims);
     if (!outputs) return nullptr;
@@ -159,13 +191,27 @@ struct GroupKernels::State {
       BEVEL_CHECK(tensor->dtype() == constant.dtype && tensor->dims() == constant.dims);
       result->constants.push_back(std::move(*tensor));
     }
-    return std::shared_ptr<const Prepared>(std::move(result));
+    return result;
   }
 };
 
 GroupKernels::GroupKernels(const Model& model, const plan::Grouping& grouping)
     : state_(std::make_unique<State>(model, grouping)) {}
 GroupKernels::~GroupKernels() = default;
+
+std::uint64_t GroupKernels::packed_bytes() const {
+  const std::lock_guard lock(state_->mutex);
+  std::map<const std::byte*, std::uint64_t> blocks;
+  for (const auto& entries : state_->kept) {
+    for (const State::Kept& entry : entries) {
+      if (!entry.prepared) continue;
+      for (const Tensor& constant : entry.prepared->constants) blocks[constant.bytes().data()] = constant.bytes().size();
+    }
+  }
+  std::uint64_t sum = 0;
+  for (const auto& [place, bytes] : blocks) sum += bytes;
+  return sum;
+}
 
 Result<std::optional<std::vector<HeldValue>>> GroupKernels::run(std::size_t index, std::span<const HeldValue> inputs) const {
   const plan::Group& group = state_->grouping.groups[index];

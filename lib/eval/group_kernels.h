@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -25,10 +26,13 @@ class GroupKernels {
 
   // Runs grouping.groups[group]. `inputs`: the values of its input borders, one per edge, constants too (an absent edge: an
   // empty HeldValue), in the model's dtypes. Gives one value per output edge (model dtypes, perhaps channels-last). nullopt: no kernel
-  // at these shapes; the caller evaluates the group's members. Thread-safe; lowered steps and packed constants are kept
-  // per (group, shapes, orders).
+  // at these shapes; the caller evaluates the group's members. Thread-safe; lowered steps are kept for the last few
+  // shapes and orders of each group, which share equal packed constants.
   [[nodiscard]] Result<std::optional<std::vector<HeldValue>>> run(std::size_t group,
                                                                   std::span<const HeldValue> inputs) const;
+
+  // Bytes of the packed constants that are kept, shared ones once.
+  [[nodiscard]] std::uint64_t packed_bytes() const;
 
  private:
   struct State;

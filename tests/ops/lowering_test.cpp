@@ -3,15 +3,19 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <map>
 
 #include "lib/eval/evaluator.h"
 #include "lib/eval/group_kernels.h"
 #include "lib/ir/text.h"
 #include "lib/ops/evaluate.h"
+#include "lib/ops/facts_derived.h"
 #include "lib/ops/op.h"
+#include "lib/ops/requantize.h"
 #include "lib/plan/grouping.h"
 #include "lib/plan/program.h"
+#include "lib/runtime/bevel_runtime.h"
 #include "lib/support/random.h"
 
 using namespace bevel;
@@ -105,10 +109,9 @@ std::vector<Tensor> reference(const Model& model, const std::vector<Tensor>& inp
   return outputs;
 }
 
-std::vector<Tensor> by_group_kernels(const Model& model, const std::vector<Tensor>& inputs) {
+std::vector<Tensor> by_group_kernels(const Model& model, const std::vector<Tensor>& inputs, const plan::Grouping& grouping,
+                                     const eval::GroupKernels& kernels) {
   const Graph& graph = model.graph;
-  const plan::Grouping grouping = plan::group_graph(model);
-  const eval::GroupKernels kernels(model, grouping);
   std::map<ValueId, eval::HeldValue> values;
   for (std::size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i]] = Datum(inputs[i]);
   for (std::size_t g = 0; g < grouping.groups.size(); ++g) {
@@ -129,6 +132,11 @@ std::vector<Tensor> by_group_kernels(const Model& model, const std::vector<Tenso
   std::vector<Tensor> outputs;
   for (ValueId id : graph.outputs()) outputs.push_back(*values.at(id).logical().tensor());
   return outputs;
+}
+
+std::vector<Tensor> by_group_kernels(const Model& model, const std::vector<Tensor>& inputs) {
+  const plan::Grouping grouping = plan::group_graph(model);
+  return by_group_kernels(model, inputs, grouping, eval::GroupKernels(model, grouping));
 }
 
 std::vector<Tensor> by_program(const Model& model, const std::vector<Tensor>& inputs, bool all_integer) {
@@ -305,6 +313,67 @@ TEST_CASE("the accumulator's width is proved from the weights where their number
   const std::vector<std::int8_t> large(70000, 127);
   model.graph.set_constant(model.graph.find_value("qw"), Tensor::of<std::int8_t>({70000, 1}, large));
   CHECK(reason().find("32 bits may not hold") != std::string::npos);
+}
+
+TEST_CASE("shapes that vary: integer kernels at each, prepared again where they are no longer kept") {
+  const Model model = parsed(text_of({"dynamic", {"1,3,h,w"}, "1,4,?,?", kWeights + std::string(", int8[4,3,3,3] qw = random(1)"),
+                                      kWeighted + std::string("y = Conv (x0, w, b)")}, "int8"));
+  const plan::Grouping grouping = plan::group_graph(model);
+  for (const plan::Group& group : grouping.groups) CHECK(group.reason.empty());  // unknown extents do not refuse a 3x3 window
+  const eval::GroupKernels kernels(model, grouping);
+  Random random(3);
+  std::uint64_t packed = 0;  // as much as the first shape took, whatever follows
+  for (int round = 0; round < 2; ++round) {
+    for (std::int64_t height = 3; height < 23; ++height) {
+      Tensor x = Tensor::zeros(DType::int8, {1, 3, height, 5});
+      for (std::int64_t i = 0; i < x.size(); ++i) x.set_from_int64(i, static_cast<std::int64_t>(random.below(256)) - 128);
+      const auto found = by_group_kernels(model, {x}, grouping, kernels);
+      CHECK(found[0].dims() == Dims{1, 4, height - 2, 3});
+      CHECK(found[0].same_bits(by_group_kernels(model, {x})[0]));
+      if (packed == 0) packed = kernels.packed_bytes();
+      CHECK(kernels.packed_bytes() == packed);
+    }
+  }
+  CHECK(packed > 4 * 3 * 3 * 3);
+}
+
+TEST_CASE("the host rounds a real value to an integer as the kernel does") {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> points = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 0.49999997f, 126.5f, 127.5f, -128.5f, 3e9f, -3e9f, 1e38f,
+                                     kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(), 0.0f, -0.0f};
+  for (int zero_point : {-128, -7, 0, 127}) {
+    const bvl_quantize_f32_s8_params params{static_cast<std::int32_t>(points.size()), 1.0f, zero_point, -128, 127};
+    std::vector<std::int8_t> kernel(points.size());
+    const void* in[] = {points.data()};
+    void* out[] = {kernel.data()};
+    bvl_kernel_function(BVL_KERNEL_QUANTIZE_F32_S8)(&params, in, out, nullptr, 0, 1);
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      INFO(points[i] << " zero point " << zero_point);
+      CHECK(ops::quantize(static_cast<double>(points[i]), zero_point, ops::kInt8Range) == kernel[i]);
+    }
+  }
+  CHECK(ops::quantize(2.5, 0, ops::kInt8Range) == 2);
+  CHECK(ops::quantize(3.5, 1, ops::kInt8Range) == 5);
+  CHECK(ops::quantize(-1e300, 0, {-127, 127}) == -127);
+  CHECK(ops::quantize(std::numeric_limits<double>::quiet_NaN(), 5, {-127, 127}) == -127);
+}
+
+TEST_CASE("a clamp folds into the one result that it alone reads") {
+  const auto folds = [](const std::string& nodes, const std::string& outputs = "float[2,4] y") {
+    const Model model = parsed("<ir_version: 8, opset_import: [\"\" : 13]>\nmain (float[2,4] x) => (" + outputs +
+                               ")\n<float[4,4] w = random(1), float[] low = {0}, float[] high = {6}>\n{\n" + nodes + "\n}");
+    const ValueId v = model.graph.find_value("v");
+    const NodeId producer = model.graph.value(v).producer, reader = model.graph.value(v).uses[0].node;
+    return ops::may_fold_clamp(model.graph, v, ops::facts_of(model, model.graph, producer).value,
+                               model.graph.node(producer).outputs.size(), ops::facts_of(model, model.graph, reader).value);
+  };
+  CHECK(folds("v = MatMul (x, w)\n y = Relu (v)"));
+  CHECK(folds("v = MatMul (x, w)\n y = Clip (v, low, high)"));
+  CHECK(folds("v = Add (x, x)\n y = Relu (v)"));
+  CHECK_FALSE(folds("v = MatMul (x, w)\n y = Tanh (v)"));
+  CHECK_FALSE(folds("v = MatMul (x, w)\n y = Relu (v)", "float[2,4] v, float[2,4] y"));
+  CHECK_FALSE(folds("v = MatMul (x, w)\n y = Relu (v)\n z = Tanh (v)", "float[2,4] y, float[2,4] z"));
+  CHECK_FALSE(folds("v = Softmax (x)\n y = Relu (v)"));
 }
 
 TEST_CASE("operators in QOperator form") {
