@@ -16,10 +16,10 @@ Status infer(InferContext& ctx) {
 bool inference_mode(const FactsContext& ctx) {
   if (!ctx.has_input(2)) return true;
   const Tensor* training = ctx.input_constant(2);
-  if (training == nullptr || training->size() != 1) return false;
+  if (training == nullptr || training->dtype() != DType::boolean || training->size() != 1) return false;
   if (training->as_int64(0) == 0) return true;
   const Tensor* ratio = ctx.input_constant(1);
-  return ratio != nullptr && ratio->size() == 1 && ratio->as_double(0) == 0;
+  return ratio != nullptr && is_floating(ratio->dtype()) && ratio->size() == 1 && ratio->as_double(0) == 0;
 }
 
 Facts facts(const FactsContext& ctx) {

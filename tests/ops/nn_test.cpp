@@ -486,6 +486,12 @@ TEST_CASE("Facts: channels, MACs, reduction and depthwise follow from the iterat
   CHECK(softmax.value.fixed_scale == 1.0 / 256);
 }
 
+TEST_CASE("a training mode of another type than bool promises nothing") {
+  const Model model = parsed(R"(<ir_version: 8, opset_import: ["" : 13]>
+    g (float[2] x) => (float[2] y) <float r = {0.5}, float t = {0}> { y = Dropout (x, r, t) })");
+  CHECK_FALSE(ops::facts_of(model, model.graph, model.graph.node_order()[0]).value.identity);
+}
+
 TEST_CASE("Upgrade: attributes of old forms become operands, results stay") {
   Model clip = parsed(
       R"(<ir_version: 4, opset_import: ["" : 7]> g (float[3] x) => (float[3] y) { y = Clip <min = -1.0, max = 2.0> (x) })");
