@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include "lib/emit/emit_c.h"
@@ -66,6 +67,34 @@ void check(const bevel::plan::Program& program, const std::string& name) {
 TEST_CASE("integer program") { check(bevel::test::integer_program(), "integer"); }
 TEST_CASE("stateful program") { check(bevel::test::stateful_program(), "stateful"); }
 TEST_CASE("float program") { check(bevel::test::float_program(), "float"); }
+
+TEST_CASE("each kernel alone compiles without a warning") {
+  const fs::path folder = fs::path(BEVEL_BINARY_DIR) / "emitted_c" / "alone";
+  fs::create_directories(folder);
+  std::set<bvl_kernel> seen;
+  for (bevel::plan::Program program : {bevel::test::integer_program(), bevel::test::float_program()}) {
+    for (std::uint32_t i = 0; i < program.steps.size(); ++i) {
+      if (!seen.insert(program.steps[i].kernel).second) continue;
+      program.entries[0].first_step = i;
+      program.entries[0].step_count = 1;
+      const std::string name = bvl_kernel_name(program.steps[i].kernel);
+      const auto source = bevel::emit::emit_c(program, {"only_" + name});
+      REQUIRE(source);
+      write(folder / ("only_" + name + ".h"), source->header);
+      write(folder / ("only_" + name + ".c"), source->source);
+    }
+  }
+  CHECK(seen.size() >= 21);
+  for (const char* compiler : {"gcc", "clang", "arm-none-eabi-gcc -mthumb -mcpu=cortex-m0plus"}) {
+    const std::string program = std::string(compiler).substr(0, std::string(compiler).find(' '));
+    if (std::system(("command -v " + program + " > /dev/null").c_str()) != 0) {
+      WARN(program << " is not installed: skipped");
+      continue;
+    }
+    INFO(compiler);
+    CHECK(std::system(("cd '" + folder.string() + "' && " + compiler + " -std=c11 -O1 -Wall -Wextra -Wconversion -Werror -c only_*.c").c_str()) == 0);
+  }
+}
 
 TEST_CASE("emission is deterministic and refuses names that are no identifiers") {
   const auto program = bevel::test::integer_program();
