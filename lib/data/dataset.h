@@ -1,7 +1,4 @@
-// Data descriptions ("bevel-data/1", DESIGN.md section 8) and the samples they describe.
-//
-// Decoding (npy, npz, JPEG, PNG, CSV) is code; every step after it is also available as an ONNX graph, so that compile can put
-// the same preprocessing in front of a model.
+// Data descriptions ("bevel-data/1", README.md) and the samples they describe.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The preprocessing steps of a data description, on one sample without its batch axis (DESIGN.md, section 8).
+// The preprocessing steps of a data description, on one sample without its batch axis (README.md).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Who may include whom (DESIGN.md, section 2; docs/architecture.md). An include against the plan fails here, with its line.
+// Who may include whom (docs/architecture.md). An include against the plan fails here, with its line.
 #include <catch2/catch.hpp>
 
 #include <filesystem>
