@@ -22,7 +22,8 @@
 //                                        z   = DequantizeLinear(y_q, sz, qmin)    keeps the name of the value it stands for
 //
 // Limits. Needs statistics (a Measure) and opset 13. Nothing is decided by op names: roles, operands, axes and clamps are
-// facts (lib/ops/facts.h). A node that stays in float is listed with its reason. Subgraphs stay in float.
+// facts (lib/ops/facts.h). A node that stays in float is listed with its reason, and a clamp that alone reads it stays with it, so that
+// the quantization comes after the clamp. Subgraphs stay in float.
 #include <algorithm>
 #include <cmath>
 #include <map>
