@@ -1,7 +1,7 @@
 # cmake -DOUTPUT=x.cpp -DSYMBOL=name -DFILES="a;b" -DROOT=dir -P embed.cmake
-# Writes `extern const EmbeddedFile name[]` (path relative to ROOT, text), ended by an entry of null pointers.
-set(body "// Generated. Files of the source tree as text.\nstruct EmbeddedFile { const char* path; const char* text; };\n")
-string(APPEND body "extern const EmbeddedFile ${SYMBOL}[];\nconst EmbeddedFile ${SYMBOL}[] = {\n")
+# Writes `const EmbeddedFile name[]` of lib/support/embedded_file.h (path relative to ROOT, text), ended by an entry of null pointers.
+set(body "// Generated. Files of the source tree as text.\n#include \"lib/support/embedded_file.h\"\n")
+string(APPEND body "const EmbeddedFile ${SYMBOL}[] = {\n")
 foreach(file ${FILES})
   file(RELATIVE_PATH relative ${ROOT} ${file})
   file(READ ${file} text)

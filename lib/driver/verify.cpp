@@ -55,7 +55,7 @@ std::vector<QuantizedLayer> quantized_layers(const Model& reference, const Model
     // The float value is the one that a DequantizeLinear makes again of the border: it keeps the name that it had before.
     std::string float_name;
     for (const Use& use : graph.value(edge.border).uses) {
-      if (!plan::quantization_of(quantized, graph, use.node) || graph.node(use.node).outputs.empty()) continue;
+      if (!ops::node_quantization(graph, graph.node(use.node)) || graph.node(use.node).outputs.empty()) continue;
       const std::string& name = graph.value(graph.node(use.node).outputs[0]).name;
       if (reference.graph.find_value(name).valid()) float_name = name;
     }

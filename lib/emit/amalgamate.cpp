@@ -6,12 +6,7 @@
 
 #include "lib/runtime/bevel_runtime.h"
 #include "lib/support/check.h"
-
-struct EmbeddedFile {
-  const char* path;
-  const char* text;
-};
-extern const EmbeddedFile bevel_embedded_runtime[];
+#include "lib/support/embedded_file.h"
 
 namespace bevel::emit {
 namespace {

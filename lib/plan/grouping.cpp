@@ -204,18 +204,14 @@ class Grouper {
     const ValueId result = plain.outputs[0].border;
     if (!result.valid() || dtype_of(graph_, result) != DType::float32) return;
     const Value& value = graph_.value(result);
-    if (value.output_slots > 0 || value.uses.size() != 1) return;
+    if (value.uses.empty()) return;
     const NodeId user = value.uses[0].node;
     const ops::ValueFacts& activation = facts(user).value;
-    const std::vector<ValueId>& outputs = graph_.node(user).outputs;
-    if (!activation.clamp || activation.data_operands != std::vector<int>{static_cast<int>(value.uses[0].operand)} ||
-        outputs.size() != 1 || !outputs[0].valid()) {
-      return;
-    }
+    if (!ops::may_fold_clamp(graph_, result, plain.facts.value, plain.outputs.size(), activation)) return;
     Group fused = plain;
     fused.clamp = activation.clamp;
     fused.members.push_back(user);
-    fused.outputs[0].border = outputs[0];
+    fused.outputs[0].border = graph_.node(user).outputs[0];
     if (!trial(fused)) return;
     folded_.insert(user);
     plain = std::move(fused);
@@ -288,10 +284,5 @@ class Grouper {
 }  // namespace
 
 Grouping group_graph(const Model& model) { return Grouper(model).run(); }
-
-std::optional<ops::Quantization> quantization_of(const Model& model, const Graph& graph, NodeId node) {
-  static_cast<void>(model);
-  return ops::node_quantization(graph, graph.node(node));
-}
 
 }  // namespace bevel::plan

@@ -37,9 +37,6 @@ struct Grouping {
 // when it has no kernel, its members become groups of their own and the anchor's group keeps the reason.
 Grouping group_graph(const Model& model);
 
-// The concrete quantization that a DequantizeLinear / QuantizeLinear node states, when scale and zero point are constants.
-std::optional<ops::Quantization> quantization_of(const Model& model, const Graph& graph, NodeId node);
-
 // Constants that a caller knows beyond the graph's own (folded at plan time). Empty: the graph's only.
 using ConstantOf = std::function<const Tensor*(ValueId)>;
 

@@ -5,16 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "lib/support/embedded_file.h"
 #include "lib/support/mapped_file.h"
 #include "lib/support/nearest_name.h"
 #include "lib/support/strict_json.h"
-
-// Written by scripts/embed.cmake from devices/*.json.
-struct EmbeddedFile {
-  const char* path;
-  const char* text;
-};
-extern const EmbeddedFile bevel_embedded_devices[];
 
 namespace bevel::target {
 namespace {
