@@ -1,7 +1,7 @@
 // Lowering: from one group of the graph (an op with the quantization around it) to steps of the Program.
 //
-// Steps are described from shapes, quantization and facts alone; reading weights comes last, in PackedConstant::pack,
-// so that costing a candidate touches no weight. The same steps serve the evaluator, the planner and the cost model.
+// Steps follow from shapes, quantization, facts and biases; weights come last, in PackedConstant::pack. Only past 65,000 products per
+// output, where their number no longer proves the accumulator wide enough, are they summed before (check_product).
 #pragma once
 
 #include <cstdint>
