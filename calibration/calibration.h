@@ -31,6 +31,8 @@ struct Profile {
 std::string model_hash(const Model& model);
 Status write_profile(const Profile& profile, const std::filesystem::path& path);
 Result<Profile> read_profile(const std::filesystem::path& path);
+// Whether the file holds just this profile. Reads one value at a time: the profile is not held twice.
+Result<bool> reads_back(const Profile& profile, const std::filesystem::path& path);
 Result<Profile> merge(const Profile& a, const Profile& b);  // exit 5 when of different models or the same data
 // Answers from a profile; a model other than the profile's, or a value it lacks, is exit 5.
 std::unique_ptr<data::Measure> measure_from_profile(Profile profile);

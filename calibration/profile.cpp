@@ -11,7 +11,9 @@
 // is refused: two files are equal exactly when their profiles are.
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -156,6 +158,11 @@ class ProfileMeasure final : public data::Measure {
   Profile profile_;
 };
 
+using Visit = std::function<void(std::string name, data::ValueStatistics value)>;
+
+// Hands over each value as it is read; the profile returned has none of them.
+Result<Profile> read_values(const std::filesystem::path& path, const Visit& visit);
+
 }  // namespace
 
 Status write_profile(const Profile& profile, const std::filesystem::path& path) {
@@ -181,7 +188,9 @@ Status write_profile(const Profile& profile, const std::filesystem::path& path) 
   return write_file_atomically(path, out);
 }
 
-Result<Profile> read_profile(const std::filesystem::path& path) {
+namespace {
+
+Result<Profile> read_values(const std::filesystem::path& path, const Visit& visit) {
   const std::string name = path.string();
   BEVEL_TRY(const auto file, MappedFile::open(path));
   const std::string_view content(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
@@ -199,16 +208,39 @@ Result<Profile> read_profile(const std::filesystem::path& path) {
   Reader reader(after.substr(line + 1));
   std::uint64_t values = 0;
   bool sound = reader.varint(values) && values <= reader.left();
+  std::string last;
   for (std::uint64_t i = 0; sound && i < values; ++i) {
     std::string value_name;
     data::ValueStatistics value;
     sound = reader.text(value_name) && read_value(reader, value);
-    auto& all = profile.statistics.values;
-    sound = sound && (all.empty() || all.rbegin()->first < value_name);
-    if (sound) all.emplace_hint(all.end(), std::move(value_name), std::move(value));
+    sound = sound && (i == 0 || last < value_name);
+    last = value_name;
+    if (sound) visit(std::move(value_name), std::move(value));
   }
   if (!sound || reader.left() != 0) return fail_input("{}: the profile's statistics are not well-formed", name);
   return profile;
+}
+
+}  // namespace
+
+Result<Profile> read_profile(const std::filesystem::path& path) {
+  std::map<std::string, data::ValueStatistics> values;
+  BEVEL_TRY(Profile profile, read_values(path, [&](std::string name, data::ValueStatistics value) {
+    values.emplace_hint(values.end(), std::move(name), std::move(value));
+  }));
+  profile.statistics.values = std::move(values);
+  return profile;
+}
+
+Result<bool> reads_back(const Profile& profile, const std::filesystem::path& path) {
+  std::size_t equal = 0, read = 0;
+  BEVEL_TRY(const Profile header, read_values(path, [&](const std::string& name, const data::ValueStatistics& value) {
+    const auto found = profile.statistics.values.find(name);
+    ++read;
+    equal += found != profile.statistics.values.end() && found->second == value;
+  }));
+  return header.model_hash == profile.model_hash && header.data_hash == profile.data_hash &&
+         header.statistics.samples == profile.statistics.samples && read == profile.statistics.values.size() && equal == read;
 }
 
 Result<Profile> merge(const Profile& a, const Profile& b) {

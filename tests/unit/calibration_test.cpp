@@ -238,3 +238,22 @@ TEST_CASE("shards merge exactly, in any order", "[profile]") {
   CHECK_THAT(merge(*ab, a).error().message, Contains("same data"));
   CHECK_THAT(merge(a, Profile{"other", "cc", b.statistics}).error().message, Contains("different models"));
 }
+
+TEST_CASE("a written profile is compared value by value", "[profile]") {
+  const TemporaryFile file;
+  const Profile profile = profile_of(20);
+  REQUIRE(write_profile(profile, file.path));
+  REQUIRE(reads_back(profile, file.path));
+  CHECK(*reads_back(profile, file.path));
+  Profile other = profile;
+  other.statistics.values.at("y").histogram.add(1.0f);
+  CHECK_FALSE(*reads_back(other, file.path));
+  other = profile;
+  other.statistics.values.erase("y");
+  CHECK_FALSE(*reads_back(other, file.path));
+  other = profile;
+  other.statistics.samples += 1;
+  CHECK_FALSE(*reads_back(other, file.path));
+  file.write("nothing");
+  CHECK_FALSE(reads_back(profile, file.path).has_value());
+}
