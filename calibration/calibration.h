@@ -36,5 +36,13 @@ Result<bool> reads_back(const Profile& profile, const std::filesystem::path& pat
 Result<Profile> merge(const Profile& a, const Profile& b);  // exit 5 when of different models or the same data
 // Answers from a profile; a model other than the profile's, or a value it lacks, is exit 5.
 std::unique_ptr<data::Measure> measure_from_profile(Profile profile);
+// The same from a file, of which only what a request asks for is taken into memory. The whole file is checked here; it must stay
+// as it is while the measure lives.
+struct StoredMeasure {
+  std::unique_ptr<data::Measure> measure;
+  std::uint64_t samples = 0;
+  std::string data_hash;
+};
+Result<StoredMeasure> open_profile(const std::filesystem::path& path);
 
 }  // namespace bevel::calibration

@@ -127,9 +127,16 @@ std::set<std::string> hashes_of(const std::string& joined) {
   return hashes;
 }
 
+using Visit = std::function<void(std::string name, data::ValueStatistics value)>;
+
+// Hands over each value as it is read; the profile returned has none of them.
+Result<Profile> read_values(const std::filesystem::path& path, const Visit& visit);
+
+// Answers from values in memory, or, given a file, from what it holds of each request: most of a profile is for other recipes.
 class ProfileMeasure final : public data::Measure {
  public:
-  explicit ProfileMeasure(Profile profile) : profile_(std::move(profile)) {}
+  explicit ProfileMeasure(Profile profile, std::filesystem::path file = {})
+      : profile_(std::move(profile)), file_(std::move(file)) {}
   Result<data::Statistics> measure(const Model& model, const data::Request& request) override {
     if (!request.moments.empty()) return fail(ExitCode::internal, "the profile holds no second moments");
     if (const std::string hash = model_hash(model); hash != profile_.model_hash) {
@@ -142,26 +149,34 @@ class ProfileMeasure final : public data::Measure {
     }
     data::Statistics statistics;
     statistics.samples = profile_.statistics.samples;
+    const std::set<std::string> wanted(request.values.begin(), request.values.end());
+    const auto take = [&](const std::string& name, data::ValueStatistics value) {
+      if (wanted.contains(name)) statistics.values.insert_or_assign(name, std::move(value));
+    };
+    if (!file_.empty()) {
+      BEVEL_TRY(const Profile again, read_values(file_, take));
+      if (again.model_hash != profile_.model_hash || again.data_hash != profile_.data_hash)
+        return fail_input("{}: the profile changed while it was in use", printable(file_.string()));
+    } else {
+      for (const std::string& name : wanted) {
+        const auto found = profile_.statistics.values.find(name);
+        if (found != profile_.statistics.values.end()) take(name, found->second);
+      }
+    }
     for (const std::string& name : request.values) {
-      const auto found = profile_.statistics.values.find(name);
-      if (found == profile_.statistics.values.end()) {
+      if (!statistics.values.contains(name)) {
         return fail_input("the profile does not hold the value \"{}\": in some sample it was empty, NaN or infinite, or the profile is of an "
                           "earlier version. Give the samples with --calib instead of the profile, or keep the nodes beside that value "
                           "in float with --keep-float", printable(name));
       }
-      statistics.values.insert(*found);
     }
     return statistics;
   }
 
  private:
   Profile profile_;
+  std::filesystem::path file_;
 };
-
-using Visit = std::function<void(std::string name, data::ValueStatistics value)>;
-
-// Hands over each value as it is read; the profile returned has none of them.
-Result<Profile> read_values(const std::filesystem::path& path, const Visit& visit);
 
 }  // namespace
 
@@ -268,6 +283,15 @@ Result<Profile> merge(const Profile& a, const Profile& b) {
 
 std::unique_ptr<data::Measure> measure_from_profile(Profile profile) {
   return std::make_unique<ProfileMeasure>(std::move(profile));
+}
+
+Result<StoredMeasure> open_profile(const std::filesystem::path& path) {
+  BEVEL_TRY(Profile header, read_values(path, [](const std::string&, const data::ValueStatistics&) {}));
+  StoredMeasure stored;
+  stored.samples = header.statistics.samples;
+  stored.data_hash = header.data_hash;
+  stored.measure = std::make_unique<ProfileMeasure>(std::move(header), path);
+  return stored;
 }
 
 }  // namespace bevel::calibration

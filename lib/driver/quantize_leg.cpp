@@ -20,10 +20,10 @@ Result<Calibration> calibrate_on_samples(const std::filesystem::path& data, cons
 }
 
 Result<Calibration> calibrate_from_profile(const std::filesystem::path& path) {
-  BEVEL_TRY(calibration::Profile profile, calibration::read_profile(path));
+  BEVEL_TRY(calibration::StoredMeasure profile, calibration::open_profile(path));
   Calibration calibration;
-  calibration.source = {"calibration", profile.statistics.samples, profile.data_hash};
-  calibration.measure = calibration::measure_from_profile(std::move(profile));
+  calibration.source = {"calibration", profile.samples, profile.data_hash};
+  calibration.measure = std::move(profile.measure);
   return calibration;
 }
 

@@ -257,3 +257,25 @@ TEST_CASE("a written profile is compared value by value", "[profile]") {
   file.write("nothing");
   CHECK_FALSE(reads_back(profile, file.path).has_value());
 }
+
+TEST_CASE("a profile's file answers as the profile does", "[profile]") {
+  const TemporaryFile file;
+  const Profile profile = profile_of(20);
+  REQUIRE(write_profile(profile, file.path));
+  const auto stored = open_profile(file.path);
+  REQUIRE(stored);
+  CHECK(stored->samples == 20);
+  CHECK(stored->data_hash == profile.data_hash);
+  const Model model = parsed(kModel);
+  data::Request request;
+  request.values = {"z", "x"};
+  const auto answer = stored->measure->measure(model, request);
+  REQUIRE(answer);
+  CHECK(answer->values.size() == 2);
+  CHECK(answer->values.at("x") == profile.statistics.values.at("x"));
+  CHECK(answer->values.at("z") == profile.statistics.values.at("z"));
+  request.values = {"b"};
+  CHECK_THAT(stored->measure->measure(model, request).error().message, Catch::Contains("does not hold the value \"b\""));
+  REQUIRE(write_profile(profile_of(21), file.path));
+  CHECK_THAT(stored->measure->measure(model, request).error().message, Catch::Contains("changed while it was in use"));
+}
