@@ -24,7 +24,10 @@ std::string cell(const std::string& text) {
 std::string figure(const std::optional<double>& value) { return value ? fmt::format("{:.2f}", *value) : "-"; }
 
 std::string status_line(const CompileRecord& record) {
-  if (record.status == "ok") return "Every output below was reloaded, run and compared with its source.";
+  if (record.status == "ok") {
+    return "The int8 ONNX file was read back and run beside its source, the .bvl file in the C runtime. The C source holds "
+           "that same Program and was not compiled here.";
+  }
   if (record.status == "budget-missed") return "**A budget was missed: no model was written.**";
   if (record.status == "verification-failed") return "**Verification failed: no model was written.**";
   return "Dry run: nothing was written, accuracy was not measured.";
