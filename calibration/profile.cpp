@@ -82,7 +82,6 @@ bool read_value(Reader& reader, data::ValueStatistics& value) {
   // Each bin takes two bytes at least: a claim beyond that is refused before anything is allocated.
   if (zeros > kMaxCount || count > kBins || count > reader.left() / 2) return false;
   std::uint64_t total = zeros, index = 0;
-  auto& bins = value.histogram.mutable_bins();
   value.histogram.set_zeros(zeros);
   for (std::uint64_t i = 0; i < count; ++i) {
     std::uint64_t distance = 0, counted = 0;
@@ -91,7 +90,7 @@ bool read_value(Reader& reader, data::ValueStatistics& value) {
     if (index >= kBins || counted == 0 || counted > kMaxCount - total) return false;
     if (!std::isfinite(data::Histogram::bin(static_cast<std::uint32_t>(index)).low)) return false;
     total += counted;
-    bins.emplace_hint(bins.end(), static_cast<std::uint32_t>(index), counted);
+    value.histogram.add_to_bin(static_cast<std::uint32_t>(index), counted);
   }
   if (total == 0) return value.minimum == 0 && value.maximum == 0;
   // The extremes lie in the outermost bins.
@@ -99,7 +98,7 @@ bool read_value(Reader& reader, data::ValueStatistics& value) {
   ends.add(value.minimum);
   ends.add(value.maximum);
   for (const auto& [bin, unused] : ends.bins()) {
-    if (!bins.contains(bin)) return false;
+    if (!value.histogram.has_bin(bin)) return false;
   }
   return value.minimum <= value.maximum && (ends.zeros() == 0 || zeros > 0);
 }

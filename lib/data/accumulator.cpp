@@ -43,14 +43,15 @@ void Accumulator::make_room(std::uint64_t count) {
 void Accumulator::carry() {
   constexpr std::uint32_t kSignBin = 1u << (31 - Histogram::kShift);
   carried_.set_zeros(carried_.zeros() + sides_[0].counts[0] + sides_[1].counts[0]);
-  auto& bins = carried_.mutable_bins();
+  Histogram counted;
   for (std::uint32_t sign = 0; sign < 2; ++sign) {
     Side& side = sides_[sign];
     for (std::size_t k = 1; k < side.counts.size(); ++k) {
-      if (side.counts[k] > 0) bins[sign * kSignBin + side.base + static_cast<std::uint32_t>(k) - 1] += side.counts[k];
+      if (side.counts[k] > 0) counted.add_to_bin(sign * kSignBin + side.base + static_cast<std::uint32_t>(k) - 1, side.counts[k]);
     }
     std::fill(side.counts.begin(), side.counts.end(), 0);
   }
+  carried_.merge(counted);
   pending_ = 0;
 }
 
@@ -129,6 +130,7 @@ ValueStatistics Accumulator::statistics() const {
   Accumulator all = *this;
   all.carry();
   result.histogram = std::move(all.carried_);
+  result.histogram.shrink();
   return result;
 }
 

@@ -12,13 +12,44 @@ void Histogram::add(float value, std::uint64_t count) {
   if (value == 0) {
     zeros_ += count;
   } else {
-    bins_[std::bit_cast<std::uint32_t>(value) >> kShift] += count;
+    add_to_bin(std::bit_cast<std::uint32_t>(value) >> kShift, count);
   }
+}
+
+namespace {
+
+bool before(const std::pair<std::uint32_t, std::uint64_t>& bin, std::uint32_t index) { return bin.first < index; }
+
+}  // namespace
+
+bool Histogram::has_bin(std::uint32_t index) const {
+  const auto found = std::lower_bound(bins_.begin(), bins_.end(), index, before);
+  return found != bins_.end() && found->first == index;
+}
+
+void Histogram::add_to_bin(std::uint32_t index, std::uint64_t count) {
+  if (bins_.empty() || bins_.back().first < index) {
+    bins_.emplace_back(index, count);
+    return;
+  }
+  const auto found = std::lower_bound(bins_.begin(), bins_.end(), index, before);
+  if (found->first == index) found->second += count;
+  else bins_.emplace(found, index, count);
 }
 
 void Histogram::merge(const Histogram& other) {
   zeros_ += other.zeros_;
-  for (const auto& [index, count] : other.bins_) bins_[index] += count;
+  if (other.bins_.empty()) return;
+  Bins merged;
+  merged.reserve(bins_.size() + other.bins_.size());
+  auto mine = bins_.begin();
+  for (const auto& bin : other.bins_) {
+    while (mine != bins_.end() && mine->first < bin.first) merged.push_back(*mine++);
+    if (mine != bins_.end() && mine->first == bin.first) merged.emplace_back(bin.first, bin.second + (mine++)->second);
+    else merged.push_back(bin);
+  }
+  merged.insert(merged.end(), mine, bins_.end());
+  bins_ = std::move(merged);
 }
 
 std::uint64_t Histogram::total() const {

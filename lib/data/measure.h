@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lib/ir/graph.h"
@@ -24,8 +25,12 @@ class Histogram {
   void merge(const Histogram& other);
   [[nodiscard]] std::uint64_t zeros() const { return zeros_; }
   [[nodiscard]] std::uint64_t total() const;
-  [[nodiscard]] const std::map<std::uint32_t, std::uint64_t>& bins() const { return bins_; }
-  std::map<std::uint32_t, std::uint64_t>& mutable_bins() { return bins_; }
+  // Occupied bins in ascending order of their index. A flat vector: a profile holds some hundred histograms of thousands of bins.
+  using Bins = std::vector<std::pair<std::uint32_t, std::uint64_t>>;
+  [[nodiscard]] const Bins& bins() const { return bins_; }
+  [[nodiscard]] bool has_bin(std::uint32_t index) const;
+  void add_to_bin(std::uint32_t index, std::uint64_t count);  // quick at the end
+  void shrink() { bins_.shrink_to_fit(); }
   void set_zeros(std::uint64_t zeros) { zeros_ = zeros; }
   // Bin borders and representative (midpoint) as floats; low <= |x| < high for the bin's values, sign applied.
   struct Bin {
@@ -36,7 +41,7 @@ class Histogram {
 
  private:
   std::uint64_t zeros_ = 0;
-  std::map<std::uint32_t, std::uint64_t> bins_;
+  Bins bins_;
 };
 
 // Second moments XX^T of the rows x that an operand brings to its node's products (for rounding, refitting and bias correction): a

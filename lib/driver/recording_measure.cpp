@@ -57,11 +57,10 @@ std::optional<data::ValueStatistics> clamped(const data::ValueStatistics& x, dou
   if (!(low <= 0 && high >= 0) || !bin_of(low, lowest) || !bin_of(high, highest)) return std::nullopt;
   data::ValueStatistics result;
   std::uint64_t zeros = x.histogram.zeros();
-  auto& bins = result.histogram.mutable_bins();
   for (const auto& [bin, count] : x.histogram.bins()) {
     const std::optional<std::uint32_t> bound = bin >= kSignBin ? lowest : highest;
     if (bound && (*bound & ~kSignBin) == 0) zeros += count;
-    else bins[bound ? std::min(bin, *bound) : bin] += count;
+    else result.histogram.add_to_bin(bound ? std::min(bin, *bound) : bin, count);
   }
   result.histogram.set_zeros(zeros);
   const auto into = [&](float value) {
