@@ -50,8 +50,7 @@ const KernelCost& cost_row(bvl_kernel kernel) {
   check_failed("a kernel of the table", __FILE__, __LINE__);
 }
 
-constexpr std::uint64_t kRuntimeCodeBytes = 600;  // estimate: the infer function's frame, memcpy, memset, soft division
-constexpr std::uint64_t kStepCodeBytes = 48;      // one call with its parameters' address and operands
+constexpr std::uint64_t kStepCodeBytes = 48;  // one call with its parameters' address and operands
 
 bool in_arena(const ProgramTensor& tensor) {
   return tensor.storage == BVL_STORAGE_ARENA || tensor.storage == BVL_STORAGE_INPUT ||
@@ -95,7 +94,7 @@ Cost cost_of(const Program& program, const target::Device& device) {
       bytes = std::max(bytes, tensor.bytes);
     }
   }
-  cost.flash_bytes = kRuntimeCodeBytes;
+  cost.flash_bytes = 0;  // the C library's memcpy and memset, and division on cores without it, are not the model's
   for (const auto& [offset, bytes] : constants) cost.flash_bytes += bytes;
   for (const auto& [kernel, bytes] : kernels) cost.flash_bytes += bytes;
   for (const ProgramStep& step : program.steps) cost.flash_bytes += kStepCodeBytes + step.params.size() * 4;
