@@ -24,6 +24,10 @@ struct ConvShape {
 // Checks attributes and extents. Message without file and node.
 Result<ConvShape> conv_shape(const Node& node, std::span<const std::int64_t> x, std::span<const std::int64_t> w);
 
+// Evaluation of Conv and ConvTranspose: X (input 0) is a float type, W (1) and, where there is one, B (2) are of the same, and B has one
+// element per output channel.
+Status check_float_operands(const EvalContext& ctx, std::int64_t out_channels);
+
 // Inference of y's shape from operands x and w (their indices differ between Conv and QLinearConv).
 Result<Shape> infer_conv_shape(const InferContext& ctx, std::size_t x, std::size_t w);
 // The iteration space; `operands` lists which input is x, which w, which bias (-1: none).

@@ -138,19 +138,26 @@ void convolve_float(const ConvShape& shape, const float* x, const float* w, floa
   }
 }
 
+Status check_float_operands(const EvalContext& ctx, std::int64_t out_channels) {
+  const DType dtype = ctx.tensor(0).dtype(), weights = ctx.tensor(1).dtype();
+  if (!is_plain_float(dtype)) return fail_dtype(dtype, "X");
+  if (weights != dtype) {
+    return fail_operand(1, "W", "element type is {}, expected {} as X", dtype_name(weights), dtype_name(dtype));
+  }
+  if (!ctx.has_input(2)) return {};
+  const Tensor& bias = ctx.tensor(2);
+  if (bias.dtype() == dtype && bias.dims() == Dims{out_channels}) return {};
+  return fail_operand(2, "B", "is {} {}, expected {} [{}]", dtype_name(bias.dtype()), to_string(bias.dims()),
+                      dtype_name(dtype), out_channels);
+}
+
 Outputs evaluate_conv(const EvalContext& ctx) {
   const Tensor& x = ctx.tensor(0);
   const Tensor& w = ctx.tensor(1);
   BEVEL_TRY(const ConvShape shape, conv_shape(ctx.node(), x.dims(), w.dims()));
+  BEVEL_TRY_STATUS(check_float_operands(ctx, shape.out_channels));
   const DType dtype = x.dtype();
-  if (!is_plain_float(dtype)) return fail_dtype(dtype, "X");
-  if (w.dtype() != dtype)
-    return fail_operand(1, "W", "element type is {}, expected {} as X", dtype_name(w.dtype()), dtype_name(dtype));
   const Tensor* bias = ctx.has_input(2) ? &ctx.tensor(2) : nullptr;
-  if (bias != nullptr && (bias->dtype() != dtype || bias->dims() != Dims{shape.out_channels})) {
-    return fail_operand(2, "B", "is {} {}, expected {} [{}]", dtype_name(bias->dtype()), to_string(bias->dims()),
-                        dtype_name(dtype), shape.out_channels);
-  }
   const Dims dims = shape.out_dims();
   BEVEL_TRY_STATUS(ctx.reserve(dtype, dims));
   if (dtype == DType::float64) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "lib/ops/conv.h"
 #include "lib/ops/conv_transpose.h"
 #include "lib/ops/matrix_product.h"
 #include "lib/ops/nn_families.h"
@@ -92,15 +93,9 @@ Outputs evaluate_conv_transpose(const EvalContext& ctx) {
   const Tensor& x = ctx.tensor(0);
   const Tensor& w = ctx.tensor(1);
   BEVEL_TRY(const ConvTransposeShape shape, conv_transpose_shape(ctx.node(), x.dims(), w.dims()));
+  BEVEL_TRY_STATUS(check_float_operands(ctx, shape.out_channels));
   const DType dtype = x.dtype();
-  if (!is_plain_float(dtype)) return fail_dtype(dtype, "X");
-  if (w.dtype() != dtype)
-    return fail_operand(1, "W", "element type is {}, expected {} as X", dtype_name(w.dtype()), dtype_name(dtype));
   const Tensor* bias = ctx.has_input(2) ? &ctx.tensor(2) : nullptr;
-  if (bias != nullptr && (bias->dtype() != dtype || bias->dims() != Dims{shape.out_channels})) {
-    return fail_operand(2, "B", "is {} {}, expected {} [{}]", dtype_name(bias->dtype()), to_string(bias->dims()),
-                        dtype_name(dtype), shape.out_channels);
-  }
   BEVEL_TRY_STATUS(ctx.reserve(dtype, shape.out_dims()));
   if (dtype == DType::float64) {
     BEVEL_TRY(const auto y, run<double>(ctx, shape, x.values<double>().data(), w.values<double>().data(),
