@@ -37,6 +37,9 @@ struct PassStats {
 struct PassContext {
   data::Measure* measure = nullptr;  // present when the driver has data
   const Recipe* recipe = nullptr;    // present for passes that take choices
+  // A forecast: only the form of the result is asked for, so that no weight need be read; new ones are zeros. Such a model is never
+  // written or run.
+  bool forms_only = false;
 };
 
 struct PassRecord {

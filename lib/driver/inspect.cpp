@@ -78,8 +78,7 @@ void forecast(const Model& source, report::InspectRecord& record) {
   }
   for (const NodeId id : model.graph.node_order())
     if (const Node& node = model.graph.node(id); !before.contains(node.name)) record.added_nodes.emplace_back(node.name, node.op_type);
-  ForecastMeasure measure;
-  auto quantized = quantize_model(model, passes::Recipe{}, measure);
+  auto quantized = forecast_quantized(model);
   if (!quantized) return give_up(quantized.error());
   record.stays_float = std::move(quantized->stays_float);
   const auto planned = plan::plan_shapes(model);

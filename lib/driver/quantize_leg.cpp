@@ -52,13 +52,26 @@ bool keep_what_is_float(const Model& model, std::vector<report::FloatRow>& rows)
   return integers;
 }
 
-}  // namespace
+// Answers every request with values between -1 and 1.
+class ForecastMeasure final : public data::Measure {
+ public:
+  Result<data::Statistics> measure(const Model&, const data::Request& request) override {
+    data::Statistics answer;
+    answer.samples = 1;
+    for (const std::string& name : request.values) {
+      data::ValueStatistics statistics;
+      statistics.histogram.add(-1.0f);
+      statistics.histogram.add(1.0f);
+      statistics.minimum = -1.0f;
+      statistics.maximum = 1.0f;
+      answer.values.emplace(name, std::move(statistics));
+    }
+    return answer;
+  }
+};
 
-Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure) {
+Result<Quantized> run_quantize(Model& model, passes::PassContext context) {
   BEVEL_TRY(const auto pipeline, passes::parse_pipeline("quantize"));
-  passes::PassContext context;
-  context.measure = &measure;
-  context.recipe = &recipe;
   BEVEL_TRY(const auto reports, passes::run_pipeline(model, pipeline, context));
   Quantized quantized;
   for (const passes::PassReport& report : reports) {
@@ -71,18 +84,23 @@ Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, dat
   return quantized;
 }
 
-Result<data::Statistics> ForecastMeasure::measure(const Model&, const data::Request& request) {
-  data::Statistics answer;
-  answer.samples = 1;
-  for (const std::string& name : request.values) {
-    data::ValueStatistics statistics;
-    statistics.histogram.add(-1.0f);
-    statistics.histogram.add(1.0f);
-    statistics.minimum = -1.0f;
-    statistics.maximum = 1.0f;
-    answer.values.emplace(name, std::move(statistics));
-  }
-  return answer;
+}  // namespace
+
+Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure) {
+  passes::PassContext context;
+  context.measure = &measure;
+  context.recipe = &recipe;
+  return run_quantize(model, context);
+}
+
+Result<Quantized> forecast_quantized(Model& model) {
+  ForecastMeasure measure;
+  const passes::Recipe recipe;
+  passes::PassContext context;
+  context.measure = &measure;
+  context.recipe = &recipe;
+  context.forms_only = true;
+  return run_quantize(model, context);
 }
 
 }  // namespace bevel::driver

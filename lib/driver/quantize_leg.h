@@ -38,12 +38,8 @@ constexpr const char* kNothingQuantized =
     "that stays float is listed with its reason";
 // Runs the quantize pass on a simplified, inferred model.
 Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure);
-
-// Answers every request with values between -1 and 1: for forecasts that need no data (which nodes have an integer form, what a
-// plan costs), never for a model that is written.
-class ForecastMeasure final : public data::Measure {
- public:
-  Result<data::Statistics> measure(const Model& model, const data::Request& request) override;
-};
+// The same by the default recipe, with no data and without reading a weight: which nodes have an integer form, and the form of the
+// result, whose scales and weights mean nothing.
+Result<Quantized> forecast_quantized(Model& model);
 
 }  // namespace bevel::driver

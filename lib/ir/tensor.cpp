@@ -1,24 +1,56 @@
 #include "lib/ir/tensor.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
 namespace bevel {
 
+namespace {
+
+// Zeroed bytes, aligned for every element type. calloc, because of a large block it takes pages that are resident only once written.
+class Heap {
+ public:
+  Heap() = default;
+  explicit Heap(std::size_t size) : data_(static_cast<std::byte*>(std::calloc(std::max<std::size_t>(size, 1), 1))), size_(size) {
+    if (!data_) throw std::bad_alloc();
+  }
+  [[nodiscard]] std::byte* data() const { return data_.get(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const { std::free(bytes); }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  std::size_t size_ = 0;
+};
+
+// Files are walked in pieces of this size, each released once it was read.
+constexpr std::size_t kPiece = 4u << 20;
+
+}  // namespace
+
 // Bytes come from the heap or from a mapped file; strings have a vector of their own.
 struct Tensor::Storage {
-  std::vector<std::uint64_t> heap;  // 64-bit words, so that every element type is aligned
-  std::size_t heap_size = 0;
+  Heap heap;
   std::shared_ptr<const MappedFile> file;
   const std::byte* mapped = nullptr;
   std::size_t mapped_size = 0;
   std::vector<std::string> strings;
   std::once_flag aligned_once;
-  std::vector<std::uint64_t> aligned;  // copy of misaligned mapped bytes
+  Heap aligned;  // copy of misaligned mapped bytes, read only after aligned_once
+  std::atomic<std::size_t> aligned_size = 0;  // its bytes, for accounting while another thread makes the copy
 
   [[nodiscard]] std::span<const std::byte> bytes() const {
     if (mapped != nullptr) return {mapped, mapped_size};
-    return {reinterpret_cast<const std::byte*>(heap.data()), heap_size};
+    return {heap.data(), heap.size()};
+  }
+  void release(std::span<const std::byte> part) const {
+    if (file) file->release(part);
   }
 };
 
@@ -47,8 +79,7 @@ Tensor Tensor::zeros(DType dtype, Dims dims) {
   }
   const auto bytes = packed_bytes(dtype, *count);
   BEVEL_CHECK(bytes.has_value());
-  tensor.storage_->heap_size = *bytes;
-  tensor.storage_->heap.resize((*bytes + 7) / 8);
+  tensor.storage_->heap = Heap(*bytes);
   return tensor;
 }
 
@@ -70,7 +101,7 @@ Tensor Tensor::mapped(DType dtype, Dims dims, std::shared_ptr<const MappedFile> 
 
 Tensor Tensor::from_bytes(DType dtype, Dims dims, std::span<const std::byte> bytes) {
   Tensor tensor = zeros(dtype, std::move(dims));
-  BEVEL_CHECK(tensor.storage_->heap_size == bytes.size());
+  BEVEL_CHECK(tensor.storage_->heap.size() == bytes.size());
   if (!bytes.empty()) std::memcpy(tensor.storage_->heap.data(), bytes.data(), bytes.size());
   return tensor;
 }
@@ -89,13 +120,12 @@ std::span<std::byte> Tensor::mutable_bytes() {
   if (storage_->mapped != nullptr || storage_.use_count() > 1) {
     auto copy = std::make_shared<Storage>();
     const auto source = storage_->bytes();
-    copy->heap_size = source.size();
-    copy->heap.resize((source.size() + 7) / 8);
+    copy->heap = Heap(source.size());
     if (!source.empty()) std::memcpy(copy->heap.data(), source.data(), source.size());
     copy->strings = storage_->strings;
     storage_ = std::move(copy);
   }
-  return {reinterpret_cast<std::byte*>(storage_->heap.data()), storage_->heap_size};
+  return {storage_->heap.data(), storage_->heap.size()};
 }
 
 const std::byte* Tensor::aligned_bytes() const {
@@ -105,10 +135,15 @@ const std::byte* Tensor::aligned_bytes() const {
   const std::size_t alignment = bits >= 64 ? 8 : bits >= 8 ? bits / 8 : 1;
   if (reinterpret_cast<std::uintptr_t>(source.data()) % alignment == 0) return source.data();
   std::call_once(storage_->aligned_once, [&] {
-    storage_->aligned.resize((source.size() + 7) / 8);
-    std::memcpy(storage_->aligned.data(), source.data(), source.size());
+    storage_->aligned = Heap(source.size());
+    for (std::size_t at = 0; at < source.size(); at += kPiece) {
+      const auto piece = source.subspan(at, std::min(kPiece, source.size() - at));
+      std::memcpy(storage_->aligned.data() + at, piece.data(), piece.size());
+      storage_->release(piece);  // so that the weight is not resident twice
+    }
+    storage_->aligned_size.store(source.size(), std::memory_order_relaxed);
   });
-  return reinterpret_cast<const std::byte*>(storage_->aligned.data());
+  return storage_->aligned.data();
 }
 
 const std::vector<std::string>& Tensor::strings() const {
@@ -245,12 +280,19 @@ bool Tensor::same_bits(const Tensor& other) const {
   if (storage_ == other.storage_) return true;
   if (dtype_ == DType::string) return strings() == other.strings();
   const auto a = bytes(), b = other.bytes();
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+  if (a.size() != b.size()) return false;
+  for (std::size_t at = 0; at < a.size(); at += kPiece) {
+    const auto one = a.subspan(at, std::min(kPiece, a.size() - at)), two = b.subspan(at, one.size());
+    if (std::memcmp(one.data(), two.data(), one.size()) != 0) return false;
+    storage_->release(one);
+    other.storage_->release(two);
+  }
+  return true;
 }
 
 std::size_t Tensor::heap_bytes() const {
   if (!storage_) return 0;
-  std::size_t bytes = (storage_->heap.size() + storage_->aligned.size()) * 8;
+  std::size_t bytes = storage_->heap.size() + storage_->aligned_size.load(std::memory_order_relaxed);
   for (const auto& text : storage_->strings) bytes += sizeof(std::string) + text.size();
   return bytes;
 }

@@ -24,6 +24,10 @@ class MappedFile {
 
   [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Whoever walks through a large file once need not keep all of it resident: the whole pages within `part` (of bytes()) go from
+  // this process, and come back from the file where they are read again.
+  void release(std::span<const std::byte> part) const;
+
  private:
   MappedFile(const std::byte* data, std::size_t size) : data_(data), size_(size) {}
   const std::byte* data_;

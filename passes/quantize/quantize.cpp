@@ -59,9 +59,9 @@ bool implied(const ops::Interval& clamp, const ScaleZeroPoint& grid, const Activ
 class Quantizer {
  public:
   Quantizer(Model& model, const std::vector<ops::Facts>& facts, const Selection& selection, const Grids& grids,
-            const ActivationFormat& format, bool per_channel)
-      : graph_(model.graph), facts_(facts), selection_(selection), grids_(grids), format_(format), constants_(model.graph),
-        parameters_(grids.components.size()), per_channel_(per_channel) {}
+            const ActivationFormat& format, bool per_channel, bool forms_only)
+      : graph_(model.graph), facts_(facts), selection_(selection), grids_(grids), format_(format),
+        constants_(model.graph, forms_only), parameters_(grids.components.size()), per_channel_(per_channel) {}
 
   Status run() {
     for (const NodeId id : graph_.node_order()) {
@@ -156,7 +156,7 @@ class Quantizer {
     const ValueId bias = has_bias ? node.inputs[bias_operand] : ValueId();
     const auto axis = per_channel_ ? ops::channel_axis(facts.space, static_cast<int>(weight_operand)) : std::nullopt;
     BEVEL_TRY(const std::vector<float> scales,
-              weight_scales(*graph_.constant(weight), axis, graph_.constant(bias), input_scale));
+              constants_.scales_of(*graph_.constant(weight), axis, graph_.constant(bias), input_scale));
     graph_.set_operand(id, weight_operand, constants_.weight(weight, axis, scales, id));
     if (has_bias) graph_.set_operand(id, bias_operand, constants_.bias(bias, input_scale, scales, id));
     return {};
@@ -291,7 +291,7 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
     if (!computes_on_floats(model.graph, id, facts[id.index])) continue;
     stats.notes.push_back({model.graph.node(id).name, model.graph.node(id).op_type, reason});
   }
-  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, grids, format, recipe.per_channel).run());
+  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, grids, format, recipe.per_channel, context.forms_only).run());
   return stats;
 }
 

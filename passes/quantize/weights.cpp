@@ -120,6 +120,12 @@ Tensor quantize_to_grid(const Tensor& tensor, const ScaleZeroPoint& grid, const 
   return result;
 }
 
+Result<std::vector<float>> ConstantQuantizer::scales_of(const Tensor& weight, std::optional<int> axis, const Tensor* bias,
+                                                        float input_scale) const {
+  if (!forms_only_) return weight_scales(weight, axis, bias, input_scale);
+  return std::vector<float>(axis ? static_cast<std::size_t>(weight.dim(static_cast<std::size_t>(*axis))) : 1, 1.0f);
+}
+
 ValueId ConstantQuantizer::dequantize(const std::string& base, Tensor integers, Tensor scale, Tensor zero_point,
                                       std::optional<int> axis, NodeId position) {
   const Type type = Type::tensor(DType::float32, integers.dims());
@@ -143,8 +149,9 @@ ValueId ConstantQuantizer::weight(ValueId weight, std::optional<int> axis, const
   const Value& value = graph_.value(weight);
   const auto count = static_cast<std::int64_t>(scales.size());
   const Dims dims = axis ? Dims{count} : Dims{};
-  made = dequantize(std::string(value.name), quantize_weight(*value.constant, axis, scales), Tensor::of<float>(dims, scales),
-                    Tensor::zeros(DType::int8, dims), axis, position);
+  Tensor integers = forms_only_ ? Tensor::zeros(DType::int8, value.constant->dims()) : quantize_weight(*value.constant, axis, scales);
+  made = dequantize(std::string(value.name), std::move(integers), Tensor::of<float>(dims, scales), Tensor::zeros(DType::int8, dims),
+                    axis, position);
   return made;
 }
 
@@ -177,8 +184,9 @@ ValueId ConstantQuantizer::activation(ValueId constant, const ScaleZeroPoint& gr
   const Value& value = graph_.value(constant);
   Tensor zero_point = Tensor::zeros(format.dtype, {});
   zero_point.set_from_int64(0, grid.zero_point);
-  made = dequantize(std::string(value.name), quantize_to_grid(*value.constant, grid, format),
-                    Tensor::scalar<float>(grid.scale), std::move(zero_point), std::nullopt, position);
+  Tensor integers = forms_only_ ? Tensor::zeros(format.dtype, value.constant->dims()) : quantize_to_grid(*value.constant, grid, format);
+  made = dequantize(std::string(value.name), std::move(integers), Tensor::scalar<float>(grid.scale), std::move(zero_point),
+                    std::nullopt, position);
   return made;
 }
 

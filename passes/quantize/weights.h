@@ -29,7 +29,11 @@ Tensor quantize_to_grid(const Tensor& tensor, const ScaleZeroPoint& grid, const 
 // Makes the initializers and DequantizeLinear nodes, once for all nodes that share a constant and its scales.
 class ConstantQuantizer {
  public:
-  explicit ConstantQuantizer(Graph& graph) : graph_(graph) {}
+  // `forms_only`: scales are ones and integers zeros, and no constant is read.
+  ConstantQuantizer(Graph& graph, bool forms_only) : graph_(graph), forms_only_(forms_only) {}
+  // weight_scales.
+  [[nodiscard]] Result<std::vector<float>> scales_of(const Tensor& weight, std::optional<int> axis, const Tensor* bias,
+                                                     float input_scale) const;
   // Each gives the dequantized value to read instead of the constant; new nodes come before `position`.
   ValueId weight(ValueId weight, std::optional<int> axis, const std::vector<float>& scales, NodeId position);
   ValueId bias(ValueId bias, float input_scale, const std::vector<float>& scales, NodeId position);
@@ -39,6 +43,7 @@ class ConstantQuantizer {
   ValueId dequantize(const std::string& base, Tensor integers, Tensor scale, Tensor zero_point, std::optional<int> axis,
                      NodeId position);
   Graph& graph_;
+  bool forms_only_;
   // (constant, role and axis, scales) -> dequantized value, with the node that makes it
   std::map<std::tuple<ValueId, int, std::vector<float>>, ValueId> made_;
 };
