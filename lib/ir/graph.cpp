@@ -280,17 +280,6 @@ void Graph::remove_output(NodeId id, std::size_t index) {
   erase_value(output);
 }
 
-ValueId Graph::set_new_output(NodeId id, std::size_t index, std::string_view wanted, Type type) {
-  const ValueId output = add_value(wanted, std::move(type));
-  Node& node = mutable_node(id);
-  if (node.outputs.size() <= index) node.outputs.resize(index + 1);
-  BEVEL_CHECK(!node.outputs[index].valid());
-  node.outputs[index] = output;
-  values_[output.index].producer = id;
-  values_[output.index].output_index = static_cast<std::uint32_t>(index);
-  return output;
-}
-
 void Graph::replace_node_uses(ValueId from, ValueId to, NodeId except) {
   BEVEL_CHECK(alive(from) && alive(to));
   if (from == to) return;

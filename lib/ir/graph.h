@@ -100,7 +100,6 @@ class Graph {
   [[nodiscard]] NodeId find_node(std::string_view name) const;
   // The tensor of a foldable constant, else nullptr (also for an invalid id).
   [[nodiscard]] const Tensor* constant(ValueId id) const;
-  [[nodiscard]] NodeId first_node() const { return first_; }
 
   // --- building ------------------------------------------------------------------------------------------------
   // A free name: `wanted` itself, else wanted_1, wanted_2, ...
@@ -136,7 +135,6 @@ class Graph {
   void add_operand(NodeId node, ValueId value);             // appends an input
   void resize_inputs(NodeId node, std::size_t count);       // drops or adds absent inputs at the end
   void remove_output(NodeId node, std::size_t index);       // the value must be unused; the slot becomes absent
-  ValueId set_new_output(NodeId node, std::size_t index, std::string_view name, Type type = {});  // fills an absent slot
   // Non-structural fields: op_type, attributes, doc strings. Never change inputs, outputs, captures or links through it.
   Node& mutable_node(NodeId id);
   Value& mutable_value(ValueId id);  // type, declared, doc_string, opaque only

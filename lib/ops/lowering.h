@@ -125,7 +125,7 @@ std::vector<std::uint32_t> as_words(const Params& params) {
   return words;
 }
 
-// (sx * sw) / sy in float32, in that order (DESIGN.md, section 7); per output channel.
+// (sx * sw) / sy in float32, in that order (docs/architecture.md, "Same bits"); per output channel.
 std::vector<float> requantization_multipliers(const Quantization& x, const Quantization& w, const Quantization& y,
                                               std::int64_t channels);
 // The folded activation and the output's 8-bit range as int8 bounds in the device domain.

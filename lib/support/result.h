@@ -10,7 +10,7 @@
 
 namespace bevel {
 
-// The process's exit codes (DESIGN.md, section 8).
+// The process's exit codes (docs/architecture.md, "Errors").
 enum class ExitCode : int {
   ok = 0,
   output = 1,        // an output cannot be written, or interrupted
