@@ -1,5 +1,7 @@
 #include "lib/driver/catalogue.h"
 
+#include <algorithm>
+
 #include "lib/target/target.h"
 #include "passes/pass.h"
 
@@ -10,13 +12,18 @@ Result<std::vector<report::TargetRow>> targets(const std::optional<std::string>&
   for (const std::string& each : name ? std::vector<std::string>{*name} : target::device_names()) {
     BEVEL_TRY(const target::Device device, target::find_device(each));
     report::TargetRow row{device.name, device.summary, device.isa, device.activation_dtype, device.ram_bytes.value,
-                          device.flash_bytes.value, device.clock_hz.value, device.active_watts.value, {}};
-    row.sources["ram_bytes"] = device.ram_bytes.source;
-    row.sources["flash_bytes"] = device.flash_bytes.source;
-    row.sources["clock_hz"] = device.clock_hz.source;
-    row.sources["active_watts"] = device.active_watts.source;
-    row.sources["step_overhead_cycles"] = device.step_overhead_cycles.source;
-    for (const auto& [family, figure] : device.cycles) row.sources["cycles." + family] = figure.source;
+                          device.flash_bytes.value, device.clock_hz.value, device.active_watts.value, {}, {}};
+    const auto note = [&](const std::string& name, const target::Figure& figure) {
+      row.sources[name] = figure.source;
+      if (!figure.confirmed) row.not_confirmed.push_back(name);
+    };
+    note("ram_bytes", device.ram_bytes);
+    note("flash_bytes", device.flash_bytes);
+    note("clock_hz", device.clock_hz);
+    note("active_watts", device.active_watts);
+    note("step_overhead_cycles", device.step_overhead_cycles);
+    for (const auto& [family, figure] : device.cycles) note("cycles." + family, figure);
+    std::sort(row.not_confirmed.begin(), row.not_confirmed.end());
     rows.push_back(std::move(row));
   }
   return rows;

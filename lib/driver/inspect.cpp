@@ -25,6 +25,17 @@ std::optional<std::uint64_t> bytes_of(const Type& type) {
   return bytes ? std::optional<std::uint64_t>(*bytes) : std::nullopt;
 }
 
+// Whether a constant operand is a weight, whatever its dtype: data that the node computes with. Scales and zero points of a
+// QuantizeLinear or DequantizeLinear are not, nor are shapes, axes and indices, which are 64 bits wide or in no loop of the node.
+bool is_weight(const Graph& graph, const Node& node, const ops::IterationSpace& space, std::size_t operand, const Tensor& tensor) {
+  const DType dtype = tensor.dtype();
+  if (ops::node_quantization(graph, node)) return operand == 0;
+  if (is_floating(dtype)) return true;
+  if (!is_integer(dtype) || dtype_bits(dtype) > 32) return false;
+  if (space.kind == ops::OpKind::opaque) return tensor.size() > 1;
+  return operand < space.inputs.size() && !space.inputs[operand].axes.empty();
+}
+
 // A weight that several nodes read counts once in the totals and is shown at each.
 report::InspectRow row_of(const Model& model, NodeId id, std::set<std::uint32_t>& counted, report::InspectRecord& record) {
   const Graph& graph = model.graph;
@@ -39,15 +50,17 @@ report::InspectRow row_of(const Model& model, NodeId id, std::set<std::uint32_t>
     row.output_bytes = bytes_of(graph.value(output).type);
     break;
   }
-  const auto add = [&](const Tensor& tensor, bool first) {
+  const ops::IterationSpace space = ops::facts_of(model, graph, id).space;
+  const auto add = [&](const Tensor& tensor, bool weight, bool first) {
     if (tensor.size() <= 0) return;
     const std::uint64_t bytes = packed_bytes(tensor.dtype(), tensor.size()).value_or(0);
-    const std::uint64_t parameters = is_floating(tensor.dtype()) ? static_cast<std::uint64_t>(tensor.size()) : 0;
+    const std::uint64_t parameters = weight ? static_cast<std::uint64_t>(tensor.size()) : 0;
     row.weight_bytes += bytes;
     row.parameters += parameters;
     if (!first) return;
     record.parameters += parameters;
     record.weight_bytes += bytes;
+    record.weight_bytes_by_dtype[std::string(dtype_name(tensor.dtype()))] += bytes;
   };
   for (std::size_t i = 0; i < node.operand_count(); ++i) {  // those that its subgraphs read too
     const ValueId input = node.operand(i);
@@ -55,11 +68,10 @@ report::InspectRow row_of(const Model& model, NodeId id, std::set<std::uint32_t>
     const NodeId producer = graph.value(input).producer;
     const auto made = producer.valid() ? ops::as_constant(model, graph, producer) : std::nullopt;
     const Tensor* constant = made ? &*made : graph.constant(input);
-    if (constant) add(*constant, counted.insert(input.index).second);
+    if (constant) add(*constant, is_weight(graph, node, space, i, *constant), counted.insert(input.index).second);
   }
   // What a Constant node makes is its readers' to show.
-  if (!ops::as_constant(model, graph, id)) for_each_held_tensor(node, [&](const Tensor& tensor) { add(tensor, true); });
-  const ops::IterationSpace space = ops::facts_of(model, graph, id).space;
+  if (!ops::as_constant(model, graph, id)) for_each_held_tensor(node, [&](const Tensor& tensor) { add(tensor, is_floating(tensor.dtype()), true); });
   if (const auto macs = ops::macs(space)) row.macs = static_cast<std::uint64_t>(*macs);
   if (!row.macs) record.macs_complete = false;
   record.macs += row.macs.value_or(0);

@@ -24,7 +24,7 @@ std::string worst_layers(const std::vector<report::LayerRow>& layers) {
 }
 
 bool poor(const report::OutputComparison& output) {
-  return output.sqnr_db < kPoorSqnrDb || output.agreement < kPoorAgreement;
+  return output.sqnr_db < kPoorSqnrDb || (output.class_scores && output.agreement < kPoorAgreement);
 }
 
 }  // namespace
@@ -62,10 +62,10 @@ std::string poor_warning(const std::vector<report::OutputComparison>& outputs, c
   const auto worst = std::min_element(outputs.begin(), outputs.end(), [](const auto& a, const auto& b) {
     return std::tuple(!poor(a), a.sqnr_db, a.agreement) < std::tuple(!poor(b), b.sqnr_db, b.agreement);
   });
-  return fmt::format("output '{}' is far from its source: SQNR {}, agreement {:.1f} % on {} samples. Worst layers by SQNR: {}. Keep "
+  const std::string agreement = worst->class_scores ? fmt::format(", agreement {:.1f} %", 100 * worst->agreement) : "";
+  return fmt::format("output '{}' is far from its source: SQNR {}{} on {} samples. Worst layers by SQNR: {}. Keep "
                      "them in float with --keep-float, try another --range, or give more calibration samples.",
-                     printable(worst->output, 60), report::decibels(worst->sqnr_db), 100 * worst->agreement, samples.count,
-                     worst_layers(layers));
+                     printable(worst->output, 60), report::decibels(worst->sqnr_db), agreement, samples.count, worst_layers(layers));
 }
 
 std::string too_much_lost(const Drop& drop, std::uint64_t samples, const std::vector<report::LayerRow>& layers) {

@@ -25,7 +25,7 @@ Status require_sqnr(const std::vector<report::OutputComparison>& outputs, double
 Status require_same_values(const std::vector<report::OutputComparison>& outputs, const std::string& what);
 
 // An output that real samples show below either is written, for the user may know why, but never without a warning: at 10 dB the error has
-// a tenth of the signal's power.
+// a tenth of the signal's power. The agreement counts where an output holds class scores.
 constexpr double kPoorSqnrDb = 10.0;
 constexpr double kPoorAgreement = 0.9;
 [[nodiscard]] bool is_poor(const std::vector<report::OutputComparison>& outputs, const report::SampleSource& samples);

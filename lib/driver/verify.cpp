@@ -1,5 +1,7 @@
 #include "lib/driver/verify.h"
 
+#include <algorithm>
+
 #include "lib/data/metrics.h"
 #include "lib/plan/grouping.h"
 
@@ -31,9 +33,17 @@ std::vector<std::string> input_names(const Runnable& runnable) {
   return names;
 }
 
-report::OutputComparison row_of(const std::string& name, const data::Comparison& comparison) {
+report::OutputComparison row_of(const std::string& name, const data::Comparison& comparison, bool class_scores) {
   return {name, comparison.sqnr_db(), comparison.agreement(), comparison.max_abs_difference(), comparison.identical(),
-          comparison.elements()};
+          comparison.elements(), class_scores};
+}
+
+// Whether the largest element of an output says anything. A class metric says so of the first output, another metric that it is none.
+// Without one the shape tells: scores lie along one axis, and what has the shape of an input is that input again, or a state.
+bool holds_class_scores(const std::string& metric, std::size_t output, const Dims& dims, const std::vector<Dims>& inputs) {
+  if (!metric.empty() && output == 0) return metric.rfind("top", 0) == 0;
+  const auto long_axes = std::count_if(dims.begin(), dims.end(), [](std::int64_t dim) { return dim != 1; });
+  return long_axes == 1 && std::find(inputs.begin(), inputs.end(), dims) == inputs.end();
 }
 
 // A quantized layer: its integer output in the quantized model and the float value it stands for.
@@ -100,6 +110,12 @@ Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnab
   }
   std::vector<std::vector<std::size_t>> output_maps;
   std::vector<std::vector<data::Comparison>> comparisons;
+  std::vector<std::vector<Dims>> output_dims(pairs.size());  // of the first sample's references
+  std::vector<Dims> input_dims;
+  if (dataset.size() > 0) {
+    BEVEL_TRY(const std::vector<Tensor> first, dataset.sample(0));
+    for (const Tensor& input : first) input_dims.push_back(input.dims());
+  }
   for (const auto& [reference, test] : pairs) {
     BEVEL_TRY(auto map, correspond(runnables[reference]->output_names(), runnables[test]->output_names(), "outputs"));
     comparisons.emplace_back(map.size());
@@ -138,6 +154,7 @@ Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnab
                             to_string(Type::tensor(reference.dtype(), reference.dims())),
                             to_string(Type::tensor(test.dtype(), test.dims())));
         comparisons[pair][i].add(reference, test);
+        if (index == 0) output_dims[pair].push_back(reference.dims());
       }
     for (std::size_t i = 0; i < metrics.size(); ++i) {
       if (outputs[i].empty()) continue;
@@ -151,7 +168,9 @@ Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnab
   for (std::size_t pair = 0; pair < pairs.size(); ++pair) {
     std::vector<report::OutputComparison> rows;
     for (std::size_t i = 0; i < comparisons[pair].size(); ++i)
-      rows.push_back(row_of(runnables[pairs[pair].first]->output_names()[i], comparisons[pair][i]));
+      rows.push_back(row_of(runnables[pairs[pair].first]->output_names()[i], comparisons[pair][i],
+                            i < output_dims[pair].size() &&
+                                holds_class_scores(measured.metric, i, output_dims[pair][i], input_dims)));
     measured.pairs.push_back(std::move(rows));
   }
   for (const auto& metric : metrics) measured.metrics.push_back(metric->value());

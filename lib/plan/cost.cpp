@@ -1,5 +1,6 @@
 // Modelled cost of a Program on a device: a linear model, cycles = work x figure of the kernel's family + overhead per step.
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include "lib/plan/program.h"
@@ -52,6 +53,15 @@ const KernelCost& cost_row(bvl_kernel kernel) {
 
 constexpr std::uint64_t kStepCodeBytes = 48;  // one call with its parameters' address and operands
 
+// The float convolution serves every group count; one channel to a group leaves it no inner loop to speak of.
+bool is_depthwise(const ProgramStep& step) {
+  if (step.kernel != BVL_KERNEL_CONV2D_F32) return false;
+  bvl_conv2d_f32_params params;
+  BEVEL_CHECK(step.params.size() * 4 >= sizeof params);
+  std::memcpy(&params, step.params.data(), sizeof params);
+  return params.groups > 1 && params.groups == params.in_c;
+}
+
 bool in_arena(const ProgramTensor& tensor) {
   return tensor.storage == BVL_STORAGE_ARENA || tensor.storage == BVL_STORAGE_INPUT ||
          tensor.storage == BVL_STORAGE_OUTPUT;
@@ -75,7 +85,7 @@ Cost cost_of(const Program& program, const target::Device& device) {
     for (std::uint32_t index : step.inputs) {
       if (program.tensors[index].storage == BVL_STORAGE_CONSTANT) layer.weight_bytes += program.tensors[index].bytes;
     }
-    const std::string key = std::string(row.family) + (row.is_float ? ".float32" : ".int8");
+    const std::string key = std::string(is_depthwise(step) ? "depthwise" : row.family) + (row.is_float ? ".float32" : ".int8");
     const auto figure = device.cycles.find(key);
     const double per_unit = figure == device.cycles.end() ? 0 : figure->second.value;
     const double layer_cycles = static_cast<double>(step.macs) * per_unit + device.step_overhead_cycles.value;

@@ -33,6 +33,7 @@ Json to(const std::vector<OutputComparison>& outputs) {
     list.push_back({{"output", output.output},
                     {"sqnr_db", number(output.sqnr_db)},
                     {"agreement", number(output.agreement)},
+                    {"class_scores", output.class_scores},
                     {"max_abs_difference", number(output.max_abs_difference)},
                     {"identical", output.identical},
                     {"elements", output.elements}});
@@ -203,6 +204,7 @@ std::string to_json(const InspectRecord& record) {
                               {"output_bytes", optional(row.output_bytes)}});
   json["parameters"] = record.parameters;
   json["weight_bytes"] = record.weight_bytes;
+  json["weight_bytes_by_dtype"] = record.weight_bytes_by_dtype;
   json["macs"] = record.macs;
   json["macs_complete"] = record.macs_complete;
   json["nodes_simplified"] = record.nodes_simplified;
@@ -225,7 +227,8 @@ std::string to_json(const std::vector<TargetRow>& targets) {
                     {"flash_bytes", static_cast<std::uint64_t>(row.flash_bytes)},
                     {"clock_hz", row.clock_hz},
                     {"active_watts", row.active_watts},
-                    {"sources", row.sources}});
+                    {"sources", row.sources},
+                    {"not_confirmed", row.not_confirmed}});
   return dump({{"format", "bevel-targets/1"}, {"targets", list}});
 }
 

@@ -2,10 +2,12 @@
 // summary. Nothing here holds a clock, a host, a path or a thread count, so that equal work gives equal bytes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bevel::report {
@@ -31,6 +33,7 @@ struct OutputComparison {
   double agreement = 0;           // fraction of samples with the same argmax (of equal values the lowest index)
   double max_abs_difference = 0;
   std::int64_t identical = 0, elements = 0;
+  bool class_scores = true;       // the largest element means something: a class. Else the agreement is measured and judges nothing
 };
 
 struct LayerRow {
@@ -162,7 +165,10 @@ struct InspectRecord {
   };
   std::vector<Port> inputs, outputs;
   std::vector<InspectRow> layers;
-  std::uint64_t parameters = 0, weight_bytes = 0, nodes_simplified = 0;
+  std::uint64_t parameters = 0;                   // elements of the weights, whatever their dtype
+  std::uint64_t weight_bytes = 0;                 // of all constants: scales, zero points, shapes too
+  std::map<std::string, std::uint64_t> weight_bytes_by_dtype;
+  std::uint64_t nodes_simplified = 0;
   std::uint64_t macs = 0;                         // sum of the known ones
   bool macs_complete = true;
   std::vector<std::pair<std::string, std::string>> added_nodes;  // name, operator: what simplifying puts in the others' place
@@ -175,6 +181,10 @@ struct TargetRow {
   std::string name, summary, isa, activations;
   double ram_bytes = 0, flash_bytes = 0, clock_hz = 0, active_watts = 0;
   std::map<std::string, std::string> sources;     // figure -> where it comes from
+  std::vector<std::string> not_confirmed;         // figures that no document at hand held and nothing counted, sorted
+  [[nodiscard]] bool confirmed(std::string_view figure) const {
+    return std::find(not_confirmed.begin(), not_confirmed.end(), figure) == not_confirmed.end();
+  }
 };
 
 struct PassRow {

@@ -37,8 +37,9 @@ void list_float(std::string& out, const std::vector<FloatRow>& rows) {
 void list_outputs(std::string& out, const std::vector<OutputComparison>& outputs) {
   for (std::size_t i = 0; i < outputs.size() && i < kListed; ++i) {
     const OutputComparison& row = outputs[i];
-    out += fmt::format("  {:<24} SQNR {}, agreement {:.2f} %, largest difference {:.4g}, identical {} of {}\n",
-                       printable(row.output, 60), decibels(row.sqnr_db), 100 * row.agreement, row.max_abs_difference,
+    out += fmt::format("  {:<24} SQNR {}, agreement {:.2f} %{}, largest difference {:.4g}, identical {} of {}\n",
+                       printable(row.output, 60), decibels(row.sqnr_db), 100 * row.agreement,
+                       row.class_scores ? "" : " (of the largest element; no class scores)", row.max_abs_difference,
                        row.identical, row.elements);
   }
   if (outputs.size() > kListed) out += fmt::format("  and {} more outputs\n", outputs.size() - kListed);
@@ -69,8 +70,10 @@ std::string summary(const CompileRecord& record, const std::string& folder, cons
     row("samples", samples_text(*record.samples));
   for (std::size_t i = 0; i < record.int8_outputs.size() && i < kListed; ++i) {
     const OutputComparison& output = record.int8_outputs[i];
-    row(i == 0 ? "fidelity" : "", fmt::format("'{}': SQNR {}, agrees with float on {:.2f} % of samples",
-                                              printable(output.output, 40), decibels(output.sqnr_db), 100 * output.agreement));
+    row(i == 0 ? "fidelity" : "", fmt::format("'{}': SQNR {}{}", printable(output.output, 40), decibels(output.sqnr_db),
+                                              output.class_scores
+                                                  ? fmt::format(", agrees with float on {:.2f} % of samples", 100 * output.agreement)
+                                                  : ""));
   }
   if (record.int8_onnx_bytes)
     row("size", fmt::format("ONNX {} -> {} ({:.3f}){}", human_bytes(static_cast<double>(record.float_onnx_bytes)),
@@ -188,8 +191,11 @@ std::string summary(const InspectRecord& record) {
                        "not in it.\n", away);
   for (const auto& [name, op] : record.added_nodes)
     out += fmt::format("  {} ({}) is in it\n", printable(name, kWholeName), printable(op, 40));
-  out += fmt::format("\ntotal      {} parameters ({} B), {}{} MACs, {} nodes ({} after simplification)\n",
-                     grouped(record.parameters), grouped(record.weight_bytes), record.macs_complete ? "" : "at least ",
+  std::string by_dtype;
+  for (const auto& [dtype, bytes] : record.weight_bytes_by_dtype)
+    by_dtype += fmt::format("{}{} {}", by_dtype.empty() ? "" : ", ", dtype, grouped(bytes));
+  out += fmt::format("\ntotal      {} parameters (constants: {} B{}), {}{} MACs, {} nodes ({} after simplification)\n",
+                     grouped(record.parameters), grouped(record.weight_bytes), by_dtype.empty() ? "" : ": " + by_dtype, record.macs_complete ? "" : "at least ",
                      grouped(record.macs), record.layers.size(), record.nodes_simplified);
   if (!record.stays_float_unknown.empty())
     out += fmt::format("float      no forecast: {}\n", record.stays_float_unknown);
@@ -205,10 +211,16 @@ std::string summary(const InspectRecord& record) {
 }
 
 std::string summary(const std::vector<TargetRow>& targets) {
-  std::string out = fmt::format("{:<12} {:>12} {:>12} {:>10} {:<12} {:<6} {}\n", "target", "RAM", "flash", "clock", "isa", "acts", "");
-  for (const TargetRow& row : targets)
-    out += fmt::format("{:<12} {:>12} {:>12} {:>10} {:<12} {:<6} {}\n", row.name, human_bytes(row.ram_bytes),
-                       human_bytes(row.flash_bytes), human_quantity(row.clock_hz, "Hz"), row.isa, row.activations, row.summary);
+  std::string out = fmt::format("{:<12} {:>12} {:>12} {:>10} {:>10} {:<12} {:<6} {}\n", "target", "RAM", "flash", "clock", "power",
+                                "isa", "acts", "");
+  for (const TargetRow& row : targets) {
+    const auto marked = [&](const char* figure, std::string value) { return row.confirmed(figure) ? value : "~" + value; };
+    out += fmt::format("{:<12} {:>12} {:>12} {:>10} {:>10} {:<12} {:<6} {}\n", row.name,
+                       marked("ram_bytes", human_bytes(row.ram_bytes)), marked("flash_bytes", human_bytes(row.flash_bytes)),
+                       marked("clock_hz", human_quantity(row.clock_hz, "Hz")),
+                       marked("active_watts", human_quantity(row.active_watts, "W")), row.isa, row.activations, row.summary);
+  }
+  out += "~ not confirmed: no document at hand holds the figure; --json names every such figure, cycles too, and each one's source\n";
   return out;
 }
 

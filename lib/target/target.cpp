@@ -37,7 +37,7 @@ Result<std::string> text_at(const Json& record, const char* key, const std::stri
 Result<Figure> figure_of(const Json& value, const std::string& key, const std::string& where, double least) {
   const auto number = value.is_object() ? value.find("value") : value.end();
   if (!value.is_object() || number == value.end() || !number->is_number()) {
-    return fail_input("{}: key '{}' must be an object {{\"value\": number, \"source\": text}}", where, key);
+    return fail_input("{}: key '{}' must be an object {{\"value\": number, \"source\": text, \"confirmed\": bool}}", where, key);
   }
   Figure figure;
   figure.value = number->get<double>();
@@ -45,8 +45,16 @@ Result<Figure> figure_of(const Json& value, const std::string& key, const std::s
     return fail_input("{}: key '{}' has the value {}, expected a number from {} to 1e15", where, key, figure.value,
                       least);
   }
-  if (const auto source = value.find("source"); source != value.end() && source->is_string()) {
-    figure.source = source->get<std::string>();
+  for (const auto& [field, content] : value.items()) {
+    if (field == "value") continue;
+    if (field == "source" && content.is_string()) {
+      figure.source = content.get<std::string>();
+    } else if (field == "confirmed" && content.is_boolean()) {
+      figure.confirmed = content.get<bool>();
+    } else {
+      return fail_input("{}: key '{}' has the field '{}' ({}); expected \"value\": number, \"source\": text, \"confirmed\": true "
+                        "or false", where, key, printable(field), content.type_name());
+    }
   }
   return figure;
 }

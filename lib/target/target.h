@@ -15,7 +15,8 @@ namespace bevel::target {
 
 struct Figure {
   double value = 0;
-  std::string source;  // where the figure comes from; never empty in a bundled record
+  std::string source;      // where the figure comes from; never empty in a bundled record
+  bool confirmed = false;  // a document was read that holds it (or what it is the stated product of), or the command named counts it
 };
 
 struct Device {

@@ -1,5 +1,6 @@
 /* Instructions of each kernel on layers of ordinary shapes; scripts/measure-kernels builds and runs it. A line:
- * family.dtype instructions units, with the units that lowering counts for the cost model. Float kernels run on zeros. */
+ * family.dtype instructions units, with the units that lowering counts for the cost model. Float kernels run on zeros, those
+ * that compute a function on values from -4 to 4. */
 #include "board.h"
 #include "lib/runtime/bevel_format.h"
 
@@ -72,5 +73,21 @@ int main(void) {
   measure("dense.float32", bvl_matmul_f32, &float_dense, 1, 640 * 64);
   const bvl_binary_f32_params float_add = {BVL_BINARY_ADD, 1, {4096}, {1}, {1}, -1e9f, 1e9f};
   measure("elementwise.float32", bvl_binary_f32, &float_add, 4096, 4096);
+  const bvl_conv2d_f32_params float_deep = {1, 12, 12, 64, 12, 12, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64, -1e9f, 1e9f};
+  measure("depthwise.float32", bvl_conv2d_f32, &float_deep, 12, 12ull * 12 * 64 * 9);
+  const bvl_max_pool_f32_params float_largest = {1, 16, 16, 32, 8, 8, 2, 2, 2, 2, 1, 1, 0, 0};
+  measure("pool.float32", bvl_max_pool_f32, &float_largest, 8, 8 * 8 * 32 * 4);
+  const bvl_avg_pool_f32_params float_average = {1, 16, 16, 32, 1, 1, 16, 16, 1, 1, 1, 1, 0, 0, 0, 0, 0};
+  measure("pool.float32", bvl_avg_pool_f32, &float_average, 1, 32 * 256);
+  const bvl_copy_params float_transpose = {4, 2, {64, 64}, {1, 64}, {64, 1}, 0, 0};
+  measure("move.float32", bvl_copy, &float_transpose, 64, 4096);
+  const bvl_copy_params float_rows = {4, 2, {16, 256}, {256, 1}, {288, 1}, 0, 16};
+  measure("move.float32", bvl_copy, &float_rows, 16, 4096);
+  for (unsigned i = 0; i < 4096; ++i) ((float*)(void*)x)[i] = (float)(int32_t)(seed = seed * 1664525u + 1013904223u) / 536870912.0f;
+  const bvl_unary_f32_params sigmoid = {BVL_UNARY_SIGMOID, 4096, 0.0f, 0.0f}, tanh = {BVL_UNARY_TANH, 4096, 0.0f, 0.0f};
+  measure("table.float32", bvl_unary_f32, &sigmoid, 4, 4096);
+  measure("table.float32", bvl_unary_f32, &tanh, 4, 4096);
+  const bvl_softmax_f32_params float_softmax = {8, 12, 1, 0};
+  measure("softmax.float32", bvl_softmax_f32, &float_softmax, 8, 8 * 12);
   return 0;
 }

@@ -14,6 +14,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 report::OutputComparison same(const char* name) { return {name, kInfinity, 1, 0, 100, 100}; }
+report::OutputComparison reconstruction(double db) { return {"r", db, 0.4, 0.25, 99, 100, false}; }
 report::OutputComparison near(const char* name, double db) { return {name, db, 1, 0.25, 99, 100}; }
 
 report::CompileRecord sound() {
@@ -95,4 +96,14 @@ TEST_CASE("compile refuses a drop beyond --max-drop and names the worst layers, 
   CHECK_THAT(message, !Contains("'good'") && !Contains("unmeasured"));
   record.metric.reset();
   CHECK_THAT(refusal(record), Contains("agreement with the float model fell"));
+}
+
+TEST_CASE("the largest element judges class scores alone") {
+  const report::SampleSource real{"evaluation", 10, "00"};
+  const report::OutputComparison scores{"r", 25, 0.4, 0.25, 99, 100};
+  CHECK(is_poor({scores}, real));
+  CHECK_THAT(poor_warning({scores}, real, {}), Contains("SQNR 25.0 dB, agreement 40.0 % on 10 samples"));
+  CHECK_FALSE(is_poor({reconstruction(25)}, real));
+  CHECK(is_poor({reconstruction(5)}, real));
+  CHECK_THAT(poor_warning({reconstruction(5)}, real, {}), Contains("SQNR 5.0 dB on 10 samples") && !Contains("agreement"));
 }

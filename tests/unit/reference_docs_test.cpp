@@ -198,7 +198,10 @@ std::string devices_page() {
       "own: copy one of\n"
       "`lib/target/devices/` as a start. Latency and energy are modelled from these figures; no device itself was "
       "measured.\n"
-      "Cycles are per multiply-accumulate, or per element for the families without any.\n";
+      "Cycles are per multiply-accumulate, or per element for the families without any.\n"
+      "*Not confirmed* marks a figure that no document at hand held and nothing counted: an estimate, or one that is quoted at second "
+      "hand.\n"
+      "The records' field is `confirmed`; `bevel targets` marks such figures with `~`.\n";
   for (const std::string& name : target::device_names()) {
     const auto device = target::find_device(name);
     REQUIRE(device.has_value());
@@ -207,7 +210,8 @@ std::string devices_page() {
     page += "| figure | value | source |\n| --- | --- | --- |\n";
     const auto row = [&](std::string_view figure, const target::Figure& value) {
       CHECK_FALSE(value.source.empty());
-      page += fmt::format("| {} | {:.10g} | {} |\n", figure, value.value, cell(value.source));
+      page += fmt::format("| {} | {:.10g} | {}{} |\n", figure, value.value, value.confirmed ? "" : "*not confirmed*: ",
+                          cell(value.source));
     };
     row("RAM, bytes", device->ram_bytes);
     row("flash, bytes", device->flash_bytes);

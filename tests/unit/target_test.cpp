@@ -36,6 +36,31 @@ TEST_CASE("every bundled record is complete and states its sources") {
   CHECK(find_device("stm32h743")->activation_dtype == "int8");
 }
 
+TEST_CASE("a figure is confirmed by a document or a count, or the record says that it is not") {
+  for (const std::string& name : device_names()) {
+    const auto device = find_device(name);
+    REQUIRE(device);
+    const auto check = [&](const std::string& figure, const Figure& value) {
+      INFO(name << ": " << figure << ": " << value.source);
+      const bool estimate = value.source.rfind("estimate", 0) == 0;
+      CHECK_FALSE((estimate && value.confirmed));
+      if (value.source.find("counted under QEMU") != std::string::npos && !estimate) CHECK(value.confirmed);
+    };
+    check("ram_bytes", device->ram_bytes);
+    check("flash_bytes", device->flash_bytes);
+    check("clock_hz", device->clock_hz);
+    check("active_watts", device->active_watts);
+    check("step_overhead_cycles", device->step_overhead_cycles);
+    for (const auto& [family, figure] : device->cycles) check(family, figure);
+  }
+  // ST DS12110 Rev 10, table 130: 110 mA at 480 MHz.
+  CHECK(find_device("stm32h743")->active_watts.confirmed);
+  CHECK(find_device("stm32h743")->active_watts.value == Approx(0.110 * 3.3));
+  CHECK_FALSE(find_device("x86-64")->active_watts.confirmed);
+  CHECK(find_device("rp2040")->cycles.at("conv.int8").confirmed);
+  CHECK_FALSE(find_device("stm32h743")->cycles.at("conv.int8").confirmed);
+}
+
 TEST_CASE("an unknown target is a usage error that lists the known ones and the nearest") {
   const auto device = find_device("stm32h745");
   REQUIRE_FALSE(device);
@@ -82,6 +107,8 @@ TEST_CASE("a record by path: read, or refused with the file and the key") {
   CHECK(broken("\"value\": 270336", "\"value\": -1").find("ram_bytes") != std::string::npos);
   CHECK(broken("\"value\": 270336", "\"value\": \"much\"").find("ram_bytes") != std::string::npos);
   CHECK(broken("\"conv.int8\"", "\"conv.int9\"").find("conv.int8") != std::string::npos);
+  CHECK(broken("\"confirmed\": true", "\"confirmed\": 1").find("'confirmed' (number)") != std::string::npos);
+  CHECK(broken("\"confirmed\": true", "\"sure\": true").find("'sure'") != std::string::npos);
   CHECK(broken("\"activation_dtype\": \"int8\"", "\"activation_dtype\": \"int4\"").find("int4") != std::string::npos);
   std::remove(path.c_str());
 }

@@ -8,6 +8,7 @@ check quantize_same   0 "'?y.*SQNR identical"              quantize q.onnx --cal
 check compile_int8    0 "'y': SQNR identical"              $C
 check nothing_float   0 "float +nothing"                   $C
 check inspect_int8    0 "float +nothing would stay float"  inspect q.onnx
+check int8_parameters 0 'total +29 parameters \(constants: .*: .*int8'  inspect q.onnx
 prepare=
 
 check keep_conv       0 'relu .*follows "conv"'            quantize small.onnx --calib good.json --keep-float Conv -o out/q.onnx
