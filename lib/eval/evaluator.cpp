@@ -281,7 +281,7 @@ class GraphEvaluator final : public Evaluator {
       inputs.push_back(frame.held(edge.border));
       if (edge.border.valid() && !inputs.back().datum.tensor()) return false;
     }
-    auto results = kernels_->run(static_cast<std::size_t>(step.group), inputs);
+    auto results = kernels_->run(static_cast<std::size_t>(step.group), inputs, [this](std::uint64_t bytes) { return meter_.admit(bytes); });
     const std::string place = node_place(frame.graph().node(group.anchor));
     if (!results) return located(place, std::move(results).error());
     if (!*results) return false;
@@ -289,9 +289,7 @@ class GraphEvaluator final : public Evaluator {
       const ValueId border = group.outputs[i].border;
       if (!border.valid()) continue;
       BEVEL_CHECK(i < (*results)->size());
-      HeldValue& value = (**results)[i];
-      if (const Status fits = meter_.admit(value.heap_bytes()); !fits) return located(place, fits.error());
-      frame.store(border, std::move(value));
+      frame.store(border, std::move((**results)[i]));
       if (tap && wants(frame.graph().value(border).name)) {
         if (const Tensor* tensor = frame.datum(border).tensor()) {
           BEVEL_TRY_STATUS((*tap)(frame.graph().value(border).name, *tensor));

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 
+#include "lib/ops/family.h"
 #include "lib/ops/lower_common.h"
 #include "lib/runtime/bevel_runtime.h"
 #include "lib/support/check.h"
@@ -213,7 +214,21 @@ std::uint64_t GroupKernels::packed_bytes() const {
   return sum;
 }
 
-Result<std::optional<std::vector<HeldValue>>> GroupKernels::run(std::size_t index, std::span<const HeldValue> inputs) const {
+namespace {
+
+// Adds the bytes of a tensor; exit 5 where no address space holds them.
+Status add_bytes(std::uint64_t& sum, DType dtype, const Dims& dims) {
+  const auto count = element_count(dims);
+  const auto bytes = count ? packed_bytes(dtype, *count) : std::nullopt;
+  if (!bytes || __builtin_add_overflow(sum, *bytes, &sum))
+    return fail_input("a {} of the dimensions {} has more bytes than an address space holds", dtype_name(dtype), ops::to_string(dims));
+  return {};
+}
+
+}  // namespace
+
+Result<std::optional<std::vector<HeldValue>>> GroupKernels::run(std::size_t index, std::span<const HeldValue> inputs,
+                                                                const Admit& admit) const {
   const plan::Group& group = state_->grouping.groups[index];
   BEVEL_CHECK(inputs.size() == group.inputs.size());
   std::vector<Dims> dims(inputs.size());
@@ -235,6 +250,27 @@ Result<std::optional<std::vector<HeldValue>>> GroupKernels::run(std::size_t inde
   if (!prepared) return std::nullopt;
   const plan::PlacedGroup& placed = prepared->placed;
   const ops::LoweredGroup& lowered = placed.lowered;
+
+  std::uint64_t needed = 0;
+  const auto output_bytes = [&](std::size_t i) { return add_bytes(needed, prepared->output_dtypes[i], prepared->output_dims[i]); };
+  for (std::size_t i = 0; i < group.outputs.size(); ++i)
+    if (group.outputs[i].border.valid()) BEVEL_TRY_STATUS(output_bytes(i));
+  for (const ops::Temporary& temporary : lowered.temporaries) BEVEL_TRY_STATUS(add_bytes(needed, temporary.dtype, temporary.dims));
+  std::uint64_t scratch = 0;  // of one step at a time
+  for (const ops::LoweredStep& step : lowered.steps) scratch = std::max<std::uint64_t>(scratch, step.scratch_bytes);
+  std::vector<bool> counted(inputs.size(), false);
+  for (const ops::LoweredStep& step : lowered.steps) {
+    for (const ops::StepOperand& read : step.reads) {
+      const auto i = static_cast<std::size_t>(read.index);
+      if (read.kind != ops::StepOperand::Kind::input || counted[i]) continue;
+      counted[i] = true;
+      const Tensor& tensor = *inputs[i].datum.tensor();  // another order, another sign: a copy
+      const bool copied = tensor.dtype() == DType::uint8 || !ops::same_memory(dims[i], orders[i], placed.orders.inputs[i]);
+      if (copied) BEVEL_TRY_STATUS(add_bytes(needed, tensor.dtype(), tensor.dims()));
+    }
+  }
+  if (__builtin_add_overflow(needed, scratch, &needed)) return fail_input("the step's working memory exceeds an address space");
+  BEVEL_TRY_STATUS(admit(needed));
 
   std::vector<HeldValue> results(group.outputs.size());
   const auto held = [&](Tensor tensor, std::size_t output) {

@@ -73,8 +73,12 @@ Outputs evaluate_node(const Node& node, std::int64_t opset, std::span<const Datu
   }
   BEVEL_TRY_STATUS(check_operands(*record, node));
   BEVEL_CHECK(inputs.size() == node.inputs.size());
-  for (std::size_t i = 0; i < static_cast<std::size_t>(record->min_inputs); ++i) {
-    if (!inputs[i].present()) return fail_input("required input {} is absent", i);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].present()) {
+      if (i < static_cast<std::size_t>(record->min_inputs)) return fail_input("required input {} is absent", i);
+    } else if (!record->any_kind && inputs[i].tensor() == nullptr) {
+      return fail_input("input {} is a sequence, but a tensor is expected", i);
+    }
   }
   return record->evaluate(SingleNode(node, opset, inputs, max_bytes));
 }

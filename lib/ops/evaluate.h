@@ -12,7 +12,7 @@ namespace bevel::ops {
 Status check_operands(const OpRecord& record, const Node& node);
 
 // Runs the family's evaluation. `inputs` has one entry per node input (absent ones empty). Fails (exit 5) for an unknown op, one
-// without evaluation, one with subgraphs, and when an output would exceed `max_bytes`.
+// without evaluation, one with subgraphs, for an operand of another kind than the op takes, and when an output would exceed `max_bytes`.
 Outputs evaluate_node(const Node& node, std::int64_t opset, std::span<const Datum> inputs, std::uint64_t max_bytes);
 
 }  // namespace bevel::ops

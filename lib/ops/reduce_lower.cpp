@@ -20,8 +20,9 @@ Lowered<std::vector<bool>> reduced_axes_of(const LowerContext& context) {
   }
   std::vector<std::int64_t> axes = attr_ints(node, "axes").value_or(std::vector<std::int64_t>{});
   if (context.inputs.size() > 1 && context.inputs[1].value.valid()) {
-    if (context.inputs[1].constant == nullptr) return no_kernel("its axes are not constant");
-    axes = context.inputs[1].constant->as_int64s();
+    const Tensor* given = context.inputs[1].constant;
+    if (given == nullptr || !is_integer(given->dtype())) return no_kernel("its axes are not constant integers");
+    axes = given->as_int64s();
   }
   if (axes.empty()) {
     if (attr_int(node, "noop_with_empty_axes", 0).value_or(0) != 0) return no_kernel("it reduces nothing");

@@ -122,7 +122,7 @@ std::vector<Tensor> by_group_kernels(const Model& model, const std::vector<Tenso
       else if (const Tensor* constant = graph.constant(edge.border)) operands.emplace_back(Datum(*constant));
       else operands.push_back(values.at(edge.border));
     }
-    const auto results = kernels.run(g, operands);
+    const auto results = kernels.run(g, operands, [](std::uint64_t) { return Status(); });
     if (!results) FAIL(results.error().message);
     REQUIRE(results->has_value());
     for (std::size_t i = 0; i < group.outputs.size(); ++i) {
@@ -335,6 +335,39 @@ TEST_CASE("shapes that vary: integer kernels at each, prepared again where they 
     }
   }
   CHECK(packed > 4 * 3 * 3 * 3);
+}
+
+TEST_CASE("kernels ask for their memory before they take it") {
+  const Model model = parsed(text_of({"large", {"1,3,h,w"}, "1,4,?,?", kWeights + std::string(", int8[4,3,3,3] qw = random(1)"),
+                                      kWeighted + std::string("y = Conv (x0, w, b)")}, "int8"));
+  const plan::Grouping grouping = plan::group_graph(model);
+  const eval::GroupKernels kernels(model, grouping);
+  REQUIRE(grouping.groups.size() == 1);
+  std::vector<eval::HeldValue> operands;
+  for (const plan::GroupEdge& edge : grouping.groups[0].inputs) {
+    const Tensor* constant = edge.border.valid() ? model.graph.constant(edge.border) : nullptr;
+    if (!edge.border.valid()) operands.emplace_back();
+    else operands.emplace_back(Datum(constant ? *constant : Tensor::zeros(DType::int8, {1, 3, 66, 34})));
+  }
+  std::uint64_t asked = 0;
+  const auto refused = kernels.run(0, operands, [&](std::uint64_t bytes) -> Status {
+    asked += bytes;
+    return fail_input("not that much");
+  });
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().message == "not that much");
+  CHECK(asked >= 4 * 64 * 32 + 3 * 66 * 34);  // the output, and the input in the kernel's order
+}
+
+TEST_CASE("a sequence where a node takes a tensor is an error of its own") {
+  const Model model = parsed(text_of({"one", {"2"}, "2", "", "y = Relu (x0)"}, "int8"));
+  for (const NodeId id : model.graph.node_order()) {
+    const Node& node = model.graph.node(id);
+    const std::vector<Datum> operands(node.inputs.size(), Datum(std::vector<Datum>{Datum(Tensor::scalar<float>(1))}));
+    const auto results = ops::evaluate_node(node, model.opset(), operands, 1 << 20);
+    REQUIRE_FALSE(results.has_value());
+    CHECK(results.error().message.find("input 0 is a sequence, but a tensor is expected") != std::string::npos);
+  }
 }
 
 TEST_CASE("the host rounds a real value to an integer as the kernel does") {
