@@ -103,6 +103,16 @@ std::string blockers(const report::BudgetRow& row, const report::CompileRecord& 
 
 }  // namespace
 
+Status check_stated(const target::Budget& stated, const target::Device& device) {
+  const auto within_device = [&](const char* name, const std::optional<std::uint64_t>& limit, double own) -> Status {
+    if (!limit || static_cast<double>(*limit) <= own) return {};
+    return fail(ExitCode::usage, "budget '{}': {} B are more than {} has ({} B). State at most that, or leave {} out: then the device's own "
+                "memory is the limit.", name, report::grouped(*limit), device.name, report::grouped(static_cast<std::uint64_t>(own)), name);
+  };
+  BEVEL_TRY_STATUS(within_device("ram", stated.ram_bytes, device.ram_bytes.value));
+  return within_device("flash", stated.flash_bytes, device.flash_bytes.value);
+}
+
 Result<bool> judge_budget(const plan::Program& program, const target::Device& device, const target::Budget& stated,
                           report::CompileRecord& record) {
   const plan::Cost cost = plan::cost_of(program, device);

@@ -11,6 +11,9 @@
 
 namespace bevel::driver {
 
+// Exit 2 when a stated RAM or flash limit is more than the device has: it could be met there and the network still not fit.
+Status check_stated(const target::Budget& stated, const target::Device& device);
+
 // Fills the record's sizes, cost, layers, budget rows, peak and weights. Returns true when every budget is met; otherwise the
 // record's messages hold one paragraph per missed budget. Where only the user's own RAM or flash limit is in the way they say so;
 // otherwise target_that_fits is the smallest known device that meets the user's limits and has the memory (empty: none).

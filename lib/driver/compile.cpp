@@ -78,6 +78,7 @@ Status read_inputs(Bag& bag) {
   BEVEL_TRY(bag.device, target::find_device(request.target));
   if (!request.budget.empty()) {
     BEVEL_TRY(bag.budget, target::parse_budget(request.budget));
+    BEVEL_TRY_STATUS(check_stated(bag.budget, bag.device));
   }
   if (request.calibration.has_value() == request.profile.has_value())
     return fail(ExitCode::usage, "compile needs calibration data: give either --calib DATA or --profile PROFILE.");

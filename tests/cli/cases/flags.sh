@@ -6,6 +6,10 @@ check missing_required 2 'out'               compile small.onnx --target stm32l4
 check unknown_target   2 "stm32l4r6.*stm32l4r5" compile small.onnx --target stm32l4r6 --calib good.json --out out
 check no_calibration   2 'calib'             compile small.onnx --target stm32l4r5 --out out
 check both_sources     2 'calib'             quantize small.onnx --calib good.json --profile p -o out/q.onnx
+check big_ram          2 "ram.*16,777,216 B are more than stm32l4r5 has \\(655,360 B\\)" \
+                         compile small.onnx --target stm32l4r5 --calib good.json --budget ram=16M --out out
+check big_flash        2 "flash.*3,145,728 B are more than stm32l4r5 has \\(2,097,152 B\\)" \
+                         compile small.onnx --target stm32l4r5 --calib good.json --budget flash=3M --out out
 check bad_budget       2 'ram'               compile small.onnx --target stm32l4r5 --calib good.json --budget ram=lots --out out
 check bad_samples      2 'samples|number'    compile small.onnx --target stm32l4r5 --calib good.json --samples many --out out
 check bad_max_drop     2 'max-drop'          compare small.onnx small.onnx --max-drop=-1
