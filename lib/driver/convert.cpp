@@ -45,7 +45,6 @@ Result<std::optional<Staging>> stage_beside(const fs::path& out, bool dry_run) {
 
 struct Check {
   const Loaded& source;
-  const Model& written;
   const std::optional<fs::path>& data;
   std::string from;                  // what `data` is, for the record
   double minimum_db = 0;
@@ -53,17 +52,17 @@ struct Check {
   std::optional<double> max_drop = std::nullopt;
 };
 
-std::vector<report::LayerRow> measure_layers(const Check& check, const data::Dataset& dataset, WorkerPool& pool) {
+std::vector<report::LayerRow> measure_layers(const Check& check, const Model& written, const data::Dataset& dataset, WorkerPool& pool) {
   std::vector<report::LayerRow> layers;
   if (!check.simplified) return layers;
-  const auto measured = layer_sqnr(*check.simplified, check.written, dataset, kLayerSamples, pool);
+  const auto measured = layer_sqnr(*check.simplified, written, dataset, kLayerSamples, pool);
   if (!measured) return layers;  // it only ranks layers; the outputs were compared
   for (const auto& [name, sqnr_db] : *measured) layers.push_back({name, "", 0, 0, 0, sqnr_db});
   return layers;
 }
 
 // Runs source and written model side by side. What cannot be run is not an error: the record then says "not checked" and why.
-Status check_against_source(const Check& check, const CommonRequest& request, report::WriteRecord& record) {
+Status check_against_source(const Check& check, const Model& written, const CommonRequest& request, report::WriteRecord& record) {
   const Loaded& source = check.source;
   const std::optional<fs::path>& data = check.data;
   const auto unchecked = [&](std::string reason) -> Status {
@@ -74,7 +73,7 @@ Status check_against_source(const Check& check, const CommonRequest& request, re
   if (const auto reason = eval::cannot_evaluate(source.model)) return unchecked(*reason);
   // Both in the evaluator's own way: a source with integer layers means what the kernels compute of them.
   BEVEL_TRY(const auto before, runnable_of(source.model, "source model"));
-  BEVEL_TRY(const auto after, runnable_of(check.written, "written model"));
+  BEVEL_TRY(const auto after, runnable_of(written, "written model"));
   Samples samples;
   if (data) {
     BEVEL_TRY(samples, open_samples(*data, before->inputs(), request.max_samples, check.from));
@@ -105,7 +104,7 @@ Status check_against_source(const Check& check, const CommonRequest& request, re
   }
   const bool poor = is_poor(record.outputs, samples.source);
   if (!poor && drop.points <= drop.allowed) return {};
-  const std::vector<report::LayerRow> layers = measure_layers(check, *samples.dataset, pool);
+  const std::vector<report::LayerRow> layers = measure_layers(check, written, *samples.dataset, pool);
   if (drop.points > drop.allowed)
     return fail(ExitCode::verification, "{} Nothing was written.", too_much_lost(drop, samples.source.count, layers));
   record.warnings.push_back(poor_warning(record.outputs, samples.source, layers));
@@ -138,6 +137,17 @@ Status publish_model(Staging& staging, const std::string& name) {
   if (fs::exists(staging.path_of(name + ".data"), error)) names.push_back(name + ".data");
   names.push_back(name);
   return staging.publish(names);
+}
+
+// The end of every road that makes a model: exported beside `out`, read back, run beside its source, and only then given its name. Without
+// `staging`, a dry run, nothing.
+Status write_checked(const Model& model, const Check& check, std::optional<Staging>& staging, const fs::path& out,
+                     const CommonRequest& request, report::WriteRecord& record) {
+  if (!staging) return {};
+  const std::string name = out.filename().string();
+  BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, check.source.beyond_knowledge.empty(), record));
+  BEVEL_TRY_STATUS(check_against_source(check, written, request, record));
+  return publish_model(*staging, name);
 }
 
 Result<std::optional<Calibration>> optional_calibration(const std::optional<fs::path>& data, const std::optional<fs::path>& profile,
@@ -204,12 +214,8 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
     record.notes.push_back(fmt::format("{}: carried through unchanged.", source.beyond_knowledge));
   }
   record.nodes_after = model.graph.node_count();
-  if (!staging) return record;
-  const std::string name = request.out.filename().string();
-  BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, source.beyond_knowledge.empty(), record));
-  BEVEL_TRY_STATUS(check_against_source({source, written, request.data ? request.data : request.calibration, "data",
-                                         required_db(pipeline)}, request, record));
-  BEVEL_TRY_STATUS(publish_model(*staging, name));
+  BEVEL_TRY_STATUS(write_checked(model, {source, request.data ? request.data : request.calibration, "data", required_db(pipeline)},
+                                 staging, request.out, request, record));
   return record;
 }
 
@@ -287,13 +293,9 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
   calibration.reset();  // a profile is large, and the check below has no use for it
   record.nodes_after = model.graph.node_count();
-  if (!staging) return record;
-  const std::string name = request.out.filename().string();
-  BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, true, record));
-  BEVEL_TRY_STATUS(check_against_source({source, written, request.evaluation ? request.evaluation : request.calibration,
-                                         request.evaluation ? "evaluation" : "calibration", kFiniteOnlyDb, &simplified,
-                                         request.max_drop}, request, record));
-  BEVEL_TRY_STATUS(publish_model(*staging, name));
+  BEVEL_TRY_STATUS(write_checked(model, {source, request.evaluation ? request.evaluation : request.calibration,
+                                         request.evaluation ? "evaluation" : "calibration", kFiniteOnlyDb, &simplified, request.max_drop},
+                                 staging, request.out, request, record));
   return record;
 }
 
