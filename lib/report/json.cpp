@@ -185,6 +185,18 @@ std::string to_json(const CompareRecord& record) {
   return dump(json);
 }
 
+std::string to_json(const BenchRecord& record) {
+  Json json{{"format", "bevel-bench/1"},
+            {"samples", to(record.samples)},
+            {"runs", record.runs},
+            {"load_seconds", record.load_seconds},
+            {"seconds", {{"minimum", record.minimum_seconds}, {"median", record.median_seconds}}}};
+  json["nodes"] = Json::array();
+  for (const BenchRow& row : record.nodes)
+    json["nodes"].push_back({{"node", row.node}, {"op", row.op_type}, {"seconds", row.seconds}});
+  return dump(json);
+}
+
 std::string to_json(const InspectRecord& record) {
   Json json{{"format", "bevel-inspect/1"}, {"graph", record.graph}, {"sha256", record.sha256}, {"opsets", record.opsets}};
   for (const auto& [key, ports] : {std::pair{"inputs", &record.inputs}, std::pair{"outputs", &record.outputs}}) {

@@ -139,6 +139,19 @@ struct EvalRecord {
   std::vector<std::string> notes;
 };
 
+struct BenchRow {
+  std::string node, op_type;
+  double seconds = 0;                             // least of the runs, per sample
+};
+
+struct BenchRecord {
+  SampleSource samples;
+  std::size_t runs = 0;                           // timed, over all samples
+  double load_seconds = 0;                        // from the file to a model ready to run
+  double minimum_seconds = 0, median_seconds = 0; // per sample
+  std::vector<BenchRow> nodes;                    // slowest first; empty unless asked for
+};
+
 struct CompareRecord {
   SampleSource samples;
   std::vector<OutputComparison> outputs;          // B against A

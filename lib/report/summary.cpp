@@ -172,6 +172,19 @@ std::string summary(const CompareRecord& record, const Style& style) {
   return out;
 }
 
+std::string summary(const BenchRecord& record) {
+  std::string out = fmt::format("inference  {} at least, {} in the median of {} runs ({}; one core)\n",
+                                human_quantity(record.minimum_seconds, "s"), human_quantity(record.median_seconds, "s"), record.runs,
+                                samples_text(record.samples));
+  out += fmt::format("loading    {}\n", human_quantity(record.load_seconds, "s"));
+  double total = 0;
+  for (const BenchRow& row : record.nodes) total += row.seconds;
+  for (const BenchRow& row : record.nodes)
+    out += fmt::format("  {:>9}  {:>5.1f} %  {:<20} {}\n", human_quantity(row.seconds, "s"), 100 * row.seconds / total,
+                       printable(row.op_type, 40), printable(row.node, 80));
+  return out;
+}
+
 std::string summary(const InspectRecord& record) {
   std::string out = fmt::format("graph      {}   opsets {}\n", printable(record.graph, 80), record.opsets);
   for (const auto& port : record.inputs) out += fmt::format("input      {}  {}\n", printable(port.name, 60), port.type);

@@ -41,6 +41,7 @@ Command quantize_command();
 Command run_command();
 Command eval_command();
 Command compare_command();
+Command bench_command();
 Command emit_c_command();
 Command targets_command();
 Command passes_command();
@@ -55,6 +56,7 @@ Flag threads_flag(unsigned& field);
 Flag samples_flag(std::optional<std::size_t>& field);
 Flag shape_flag(std::vector<std::string>& field);
 Flag dry_run_flag(bool& field);
+Flag opset_flag(std::optional<std::size_t>& field);
 
 // stdout is a terminal and NO_COLOR is not set.
 bool color_wanted();
