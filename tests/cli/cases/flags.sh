@@ -23,6 +23,6 @@ check no_inputs        2 'inputs'            run small.onnx
 check bad_name         2 '.'                 emit-c small.onnx -o out --name '1 model'
 check help             0 'compile'           --help
 check version          0 'bevel [0-9]'       --version
-for command in compile inspect optimize calibrate quantize run eval compare emit-c targets passes opt; do
+for command in compile inspect optimize calibrate quantize run eval compare bench emit-c targets passes opt; do
   check "help_$command" 0 "bevel $command" $command --help
 done

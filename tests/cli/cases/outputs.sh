@@ -57,6 +57,8 @@ check eval           0 'top1'                           eval small.onnx --data g
 check eval_json      0 '"format": "bevel-eval/1"'       eval small.onnx --data good.json --json
 check compare        0 'identical'                      compare small.onnx small.onnx --data good.json
 check compare_random 0 'seeded random'                  compare small.onnx small.onnx
+check bench          0 'median of 3 runs .*one core'    bench small.onnx --repeat 3
+check bench_nodes    0 ' % +[A-Z]'                      bench small.onnx --data good.json --samples 2 --nodes
 check optimize       0 'checked.*seeded random'         optimize small.onnx -o out/o.onnx
 check optimize_data  0 'checked.*24 samples'            optimize small.onnx -o out/o.onnx --data good.json
 check not_checked    0 'not checked: .*mystery'         optimize unknown_op.onnx -o out/o.onnx
@@ -109,6 +111,7 @@ check profile_compile 0 'status +ok'  compile small.onnx --target stm32l4r5 --pr
 prepare="$bevel $C --out made > /dev/null"
 check run_bvl        0 'y '                             run made/model.bvl --data good.json -o out/o.npz
 check run_bvl_raw    0 'y +int8'                        run made/model.bvl --data good.json --raw -o out/o.npz
+check bench_bvl      2 'nodes: a .bvl'                  bench made/model.bvl --nodes
 check compare_bvl    0 'SQNR'                           compare made/model.int8.onnx made/model.bvl --data good.json
 check eval_bvl       0 'top1'                           eval made/model.bvl --data good.json
 prepare=
