@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "lib/data/images.h"
+#include "lib/images/images.h"
 #include "lib/support/hash.h"
 
 namespace bevel::data {
@@ -45,7 +45,7 @@ class FileSource final : public Source {
     if (file->bytes().size() >= 6 && std::memcmp(file->bytes().data(), "\x93NUMPY", 6) == 0) {
       return read_npy(file->bytes(), where(index), file, 0);
     }
-    return decode_image(file->bytes(), where(index));
+    return images::decode_image(file->bytes(), where(index));
   }
   [[nodiscard]] std::string where(std::size_t index) const override { return (folder_ / files_[index]).string(); }
   [[nodiscard]] std::vector<std::string> files() const override { return files_; }

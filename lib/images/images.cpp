@@ -1,4 +1,4 @@
-#include "lib/data/images.h"
+#include "lib/images/images.h"
 
 #include <csetjmp>
 #include <cstdio>
@@ -11,19 +11,11 @@
 #include <memory>
 #include <vector>
 
-namespace bevel::data {
+namespace bevel::images {
 namespace {
 
-constexpr std::int64_t kMaxPixels = std::int64_t{1} << 27;  // 402 MB of RGB
 // A progressive JPEG may hold any number of scans, each a pass over the whole picture: a small file that decodes for hours.
 constexpr int kMaxScans = 200;
-
-Status check_size(std::int64_t width, std::int64_t height, const std::string& name) {
-  if (width <= 0 || height <= 0 || width > kMaxPixels / height) {
-    return fail_input("{}: an image of {} x {} pixels is beyond the limit of {}", name, width, height, kMaxPixels);
-  }
-  return {};
-}
 
 // --- JPEG ------------------------------------------------------------------------------------------------------------
 // C structs only between setjmp and longjmp: no destructor is jumped over.
@@ -88,14 +80,14 @@ bool run_jpeg(JpegState* state, const unsigned char* bytes, std::size_t size, un
   return true;
 }
 
-Result<Tensor> decode_jpeg(std::span<const std::byte> bytes, const std::string& name) {
+Result<Tensor> decode_jpeg(std::span<const std::byte> bytes, const std::string& name, const Admit& admit) {
   auto state = std::make_unique<JpegState>();
   const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
   int width = 0, height = 0;
   if (!run_jpeg(state.get(), data, bytes.size(), nullptr, &width, &height)) {
     return fail_input("{}: unreadable JPEG: {}", name, printable(state->message));
   }
-  BEVEL_TRY_STATUS(check_size(width, height, name));
+  BEVEL_TRY_STATUS(check_size(height, width, name, admit));
   Tensor image = Tensor::zeros(DType::uint8, {height, width, 3});
   auto* pixels = reinterpret_cast<unsigned char*>(image.mutable_bytes().data());
   if (!run_jpeg(state.get(), data, bytes.size(), pixels, &width, &height)) {
@@ -155,7 +147,7 @@ bool png_pixels(PngState* state, unsigned char** rows, std::size_t row_bytes) {
   return true;
 }
 
-Result<Tensor> decode_png(std::span<const std::byte> bytes, const std::string& name) {
+Result<Tensor> decode_png(std::span<const std::byte> bytes, const std::string& name, const Admit& admit) {
   auto state = std::make_unique<PngState>();
   *state = PngState{reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), 0, "", nullptr, nullptr};
   const auto finish = [&] { png_destroy_read_struct(&state->png, &state->info, nullptr); };
@@ -164,7 +156,7 @@ Result<Tensor> decode_png(std::span<const std::byte> bytes, const std::string& n
     finish();
     return fail_input("{}: unreadable PNG: {}", name, printable(state->message));
   }
-  if (auto sized = check_size(width, height, name); !sized) {
+  if (auto sized = check_size(height, width, name, admit); !sized) {
     finish();
     return Failure(std::move(sized).error());
   }
@@ -180,13 +172,20 @@ Result<Tensor> decode_png(std::span<const std::byte> bytes, const std::string& n
 
 }  // namespace
 
-Result<Tensor> decode_image(std::span<const std::byte> bytes, const std::string& name) {
+Status check_size(std::int64_t height, std::int64_t width, const std::string& name, const Admit& admit) {
+  if (width <= 0 || height <= 0 || width > kMaxPixels / height) {
+    return fail_input("{}: an image of {} x {} pixels is beyond the limit of {}", name, width, height, kMaxPixels);
+  }
+  return admit ? admit(height, width) : Status{};
+}
+
+Result<Tensor> decode_image(std::span<const std::byte> bytes, const std::string& name, const Admit& admit) {
   const auto starts_with = [&](std::string_view magic) {
     return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
   };
-  if (starts_with("\xFF\xD8\xFF")) return decode_jpeg(bytes, name);
-  if (starts_with("\x89PNG\r\n\x1A\n")) return decode_png(bytes, name);
+  if (starts_with("\xFF\xD8\xFF")) return decode_jpeg(bytes, name, admit);
+  if (starts_with("\x89PNG\r\n\x1A\n")) return decode_png(bytes, name, admit);
   return fail_input("{}: neither a JPEG nor a PNG image ({} bytes)", name, bytes.size());
 }
 
-}  // namespace bevel::data
+}  // namespace bevel::images

@@ -1,4 +1,4 @@
-// Ops along an ordered axis: TopK and CumSum.
+// Ops along an ordered axis: TopK, CumSum and CumProd.
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -6,6 +6,7 @@ namespace bevel::ops {
 // ordering_evaluate.cpp
 Outputs evaluate_top_k(const EvalContext& ctx);
 Outputs evaluate_cum_sum(const EvalContext& ctx);
+Outputs evaluate_cum_prod(const EvalContext& ctx);
 
 namespace {
 
@@ -45,5 +46,7 @@ extern const OpRecord top_k_record{.name = "TopK", .min_inputs = 1, .max_inputs 
                      .evaluate = evaluate_top_k, .upgrade = upgrade_top_k};
 extern const OpRecord cum_sum_record{.name = "CumSum", .min_inputs = 2, .max_inputs = 2, .infer = infer_same_type,
                        .evaluate = evaluate_cum_sum};
+extern const OpRecord cum_prod_record{.name = "CumProd", .since = 26, .min_inputs = 2, .max_inputs = 2, .infer = infer_same_type,
+                        .evaluate = evaluate_cum_prod};
 
 }  // namespace bevel::ops

@@ -66,7 +66,12 @@ Outputs evaluate_top_k(const EvalContext& ctx) {
   return std::vector<Datum>{std::move(values), std::move(indices)};
 }
 
-Outputs evaluate_cum_sum(const EvalContext& ctx) {
+namespace {
+
+// y[i] = x[0] op ... op x[i] along an axis, or to i - 1 when exclusive; from the end when reversed. `start` is op's neutral element.
+// Integers wrap; floats are taken together in double and rounded once per element.
+template <typename Op>
+Outputs accumulate(const EvalContext& ctx, int start, Op op) {
   const Tensor& x = ctx.tensor(0);
   BEVEL_TRY(const auto axes, evaluated_ints(ctx, 1, "axis"));
   if (axes.size() != 1) return fail_operand(1, "axis", "has {} elements, expected 1", axes.size());
@@ -80,21 +85,31 @@ Outputs evaluate_cum_sum(const EvalContext& ctx) {
   const std::int64_t rows = x.size() == 0 ? 0 : x.size() / extent;
   const bool known = dispatch_numeric(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
+    using Total = std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>;
     const T* in = x.values<T>().data();
     T* result = out.mutable_values<T>().data();
     for (std::int64_t row = 0; row < rows; ++row) {
       const std::int64_t base = row / inner * extent * inner + row % inner;
-      std::conditional_t<std::is_integral_v<T>, std::uint64_t, double> sum = 0;
+      Total total = static_cast<Total>(start);
       for (std::int64_t i = 0; i < extent; ++i) {
         const std::int64_t at = base + (reverse ? extent - 1 - i : i) * inner;
-        const auto before = sum;
-        sum += static_cast<decltype(sum)>(load(in[at]));
-        result[at] = store<T>(static_cast<ComputeOf<T>>(exclusive ? before : sum));
+        const Total before = total;
+        total = op(total, static_cast<Total>(load(in[at])));
+        result[at] = store<T>(static_cast<ComputeOf<T>>(exclusive ? before : total));
       }
     }
   });
   if (!known) return fail_dtype(x.dtype(), "the input");
   return std::vector<Datum>{std::move(out)};
+}
+
+}  // namespace
+
+Outputs evaluate_cum_sum(const EvalContext& ctx) {
+  return accumulate(ctx, 0, [](auto a, auto b) { return a + b; });
+}
+Outputs evaluate_cum_prod(const EvalContext& ctx) {
+  return accumulate(ctx, 1, [](auto a, auto b) { return a * b; });
 }
 
 }  // namespace bevel::ops

@@ -72,6 +72,26 @@ bool can_lift(const Graph& graph, std::int64_t opset, int depth) {
   return true;
 }
 
+// Whether any operator, subgraphs included, is one of ONNX's own domain.
+bool has_standard_operator(const Graph& graph, int depth) {
+  if (depth > kMaxDepth) return true;
+  for (const NodeId id : graph.node_order()) {
+    const Node& node = graph.node(id);
+    if (node.domain.empty()) return true;
+    for (const Attribute& attribute : node.attributes) {
+      if (const auto* one = std::get_if<GraphPtr>(&attribute.value)) {
+        if (*one && has_standard_operator(**one, depth + 1)) return true;
+      }
+      if (const auto* list = std::get_if<std::vector<GraphPtr>>(&attribute.value)) {
+        for (const GraphPtr& inner : *list) {
+          if (inner && has_standard_operator(*inner, depth + 1)) return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
 // Attributes of opsets 1 to 6 that say nothing at inference.
 constexpr std::string_view kOldAttributes[] = {"consumed_inputs", "is_test", "broadcast"};
 
@@ -122,6 +142,12 @@ Status lift_step(Model& model, int from, bool older) {
 Result<bool> upgrade_to_base(Model& model) {
   const std::int64_t opset = model.opset();
   if (opset >= kBaseOpset) return opset <= kNewestOpset;
+  // A model of other domains alone (ai.onnx.ml) need not state ONNX's version: it gets the base's, as if nothing were lifted.
+  if (opset == 0 && !has_standard_operator(model.graph, 0)) {
+    model.set_opset("", kBaseOpset);
+    model.ir_version = std::max(model.ir_version, kBaseIrVersion);
+    return true;
+  }
   if (opset < 1 || !can_lift(model.graph, opset, 0)) return false;
   const int first = static_cast<int>(std::max<std::int64_t>(opset, kOldestOpset));
   for (int from = first; from < kBaseOpset; ++from) {

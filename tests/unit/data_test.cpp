@@ -18,13 +18,14 @@
 #include "lib/data/csv.h"
 #include "lib/data/dataset.h"
 #include "lib/data/description.h"
-#include "lib/data/images.h"
 #include "lib/data/metrics.h"
 #include "lib/data/steps.h"
+#include "lib/images/images.h"
 #include "lib/support/random.h"
 
 using namespace bevel;
 using namespace bevel::data;
+using bevel::images::decode_image;
 namespace fs = std::filesystem;
 
 namespace {
