@@ -66,6 +66,8 @@ class Source {
   [[nodiscard]] const Limits& limits() const { return limits_; }
   // A file beneath the model's folder, mapped once.
   Result<std::shared_ptr<const MappedFile>> external(const std::string& location);
+  // Its SHA-1, computed once. The file must be open.
+  const std::string& external_sha1(const std::string& location);
   [[nodiscard]] std::vector<std::filesystem::path> external_files() const {  // opened so far, sorted
     std::vector<std::filesystem::path> files;
     for (const auto& [location, file] : external_) files.push_back(external_root_ / location);
@@ -80,6 +82,7 @@ class Source {
   std::filesystem::path external_root_;
   Limits limits_;
   std::map<std::string, std::shared_ptr<const MappedFile>> external_;
+  std::map<std::string, std::string> external_sha1_;
   std::uint64_t nodes_ = 0, values_ = 0;
 };
 

@@ -7,6 +7,7 @@
 
 #include "lib/onnx/decode.h"
 #include "lib/onnx/fields.h"
+#include "lib/support/hash.h"
 
 namespace bevel::onnx {
 
@@ -26,6 +27,12 @@ Result<std::shared_ptr<const MappedFile>> Source::external(const std::string& lo
   if (!mapped) return located("its external data", std::move(mapped).error());
   external_.emplace(location, *mapped);
   return *mapped;
+}
+
+const std::string& Source::external_sha1(const std::string& location) {
+  const auto [found, fresh] = external_sha1_.emplace(location, std::string());
+  if (fresh) found->second = sha1_hex(*external_.at(location));
+  return found->second;
 }
 
 namespace {
@@ -90,6 +97,7 @@ struct External {
   std::string location;
   std::uint64_t offset = 0;
   std::optional<std::uint64_t> length;
+  std::string checksum;  // SHA-1 of the whole file, in hexadecimal digits (ONNX, ExternalData.md); empty: none is stated
 };
 
 Result<External> read_external(const Parts& parts) {
@@ -102,7 +110,11 @@ Result<External> read_external(const Parts& parts) {
       return {};
     }));
     if (key == "location") external.location = value;
-    if (key != "offset" && key != "length") continue;  // "checksum" and later keys say nothing about where the bytes are
+    if (key == "checksum") {
+      external.checksum = value;
+      for (char& digit : external.checksum) digit = digit >= 'A' && digit <= 'F' ? static_cast<char>(digit - 'A' + 'a') : digit;
+    }
+    if (key != "offset" && key != "length") continue;  // later keys say nothing about where the bytes are
     std::uint64_t number = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
     if (error != std::errc() || end != value.data() + value.size())
@@ -125,6 +137,10 @@ Result<Tensor> external_tensor(Source& source, const Parts& parts, DType dtype, 
   if (external.offset > available || size > available - external.offset)
     return fail_input("its external data is bytes {} to {}+{} of '{}', which has only {} bytes", external.offset,
                       external.offset, size, printable(external.location), available);
+  if (!external.checksum.empty() && source.external_sha1(external.location) != external.checksum)
+    return fail_input("its external data in '{}' is not what the model was written with: the file's SHA-1 is {}, the model states the "
+                      "checksum '{}'", printable(external.location), source.external_sha1(external.location),
+                      printable(external.checksum, 80));
   return Tensor::mapped(dtype, parts.dims, file, external.offset, size);
 }
 

@@ -363,10 +363,19 @@ TEST_CASE("external data goes out beside the model and comes back mapped") {
   put(folder.path / "w.bin", std::string(12, 'a') + std::string("\0\0\x80\x3f", 4));
   for (const std::vector<std::pair<std::string, std::string>>& entries :
        {std::vector<std::pair<std::string, std::string>>{{"location", "w.bin"}, {"offset", "12"}, {"length", "4"}},
-        {{"location", "./w.bin"}, {"offset", "12"}}}) {
+        {{"location", "./w.bin"}, {"offset", "12"}},
+        {{"location", "w.bin"}, {"offset", "12"}, {"checksum", "9319691d4a65bf38fddd53b581e2a610b21a2b45"}},
+        {{"location", "w.bin"}, {"offset", "12"}, {"checksum", "9319691D4A65BF38FDDD53B581E2A610B21A2B45"}}}) {
     const Model loaded = import_or_fail(folder, holder(external_tensor("t", {1}, entries)));
     CHECK(constant_of(loaded).as_floats() == std::vector<float>{1.0f});
   }
+  // ONNX, ExternalData.md: the SHA-1 of the whole file.
+  put(folder.path / "w.bin", std::string(12, 'b') + std::string("\0\0\x80\x3f", 4));
+  const auto other = import_bytes(folder, flat(bevel::onnx::testing::model(holder(external_tensor(
+      "t", {1}, {{"location", "w.bin"}, {"offset", "12"}, {"checksum", "9319691d4a65bf38fddd53b581e2a610b21a2b45"}})))));
+  REQUIRE_FALSE(other.has_value());
+  CHECK(other.error().message.find("SHA-1 is 610e82ca8710dd4ab82eb8d5fcd97931a069896e") != std::string::npos);
+  CHECK(other.error().message.find("'9319691d4a65bf38fddd53b581e2a610b21a2b45'") != std::string::npos);
 }
 
 TEST_CASE("an initializer that is also an input keeps its stated type") {

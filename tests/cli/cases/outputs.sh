@@ -48,6 +48,9 @@ check inspect_json   0 '"format": "bevel-inspect/1"'    inspect small.onnx --jso
 check inspect_float  0 '^com\.example\..* mystery$'         inspect unknown_op.onnx
 check targets        0 'stm32h743'                      targets
 check targets_json   0 '"format": "bevel-targets/1"'    targets --json
+check targets_marked 0 'x86-64 .*~15 W'                 targets
+check targets_sure   0 'stm32h743 .* 480 MHz +363 mW'   targets
+check targets_doubts 0 '"not_confirmed": \['            targets rp2040 --json
 check passes         0 'quantize'                       passes
 check passes_json    0 '"format": "bevel-passes/1"'     passes --json
 check run_npz        0 'y +float\[24,3\]'               run small.onnx --inputs bare.npz -o out/o.npz

@@ -11,6 +11,8 @@ check inspect_int8    0 "float +nothing would stay float"  inspect q.onnx
 check int8_parameters 0 'total +29 parameters \(constants: .*: .*int8'  inspect q.onnx
 prepare=
 
+check class_scores    0 '"class_scores": true'             compare small.onnx small.onnx --data good.json --json
+check no_class_scores 0 'y +SQNR identical.*largest element; no class scores'  optimize constants.onnx -o out/c.onnx
 check keep_conv       0 'relu .*follows "conv"'            quantize small.onnx --calib good.json --keep-float Conv -o out/q.onnx
 check parameters      0 'total +8 parameters'              inspect constants.onnx
 check weights_at_node 0 'Mul +float\[2\] +2 .*scale'       inspect constants.onnx
