@@ -1,6 +1,6 @@
 // Pointwise activations: Relu (6, 13, 14), LeakyRelu (6, 16), PRelu (7, 9, 16), Clip (6, 11, 12, 13), Sigmoid,
 // HardSigmoid, HardSwish (14), Tanh, Elu, Selu, Celu (12), ThresholdedRelu (10), Softplus, Softsign, Mish (18), Gelu
-// (20), Shrink (9), Erf.
+// (20), Swish (24), Shrink (9), Erf.
 #include "lib/ops/activation.h"
 
 #include <algorithm>
@@ -106,6 +106,14 @@ constexpr Activation kActivations[] = {
      never,
      [](double, double) {
        return Interval{-0.18, kInfinity};
+     }},
+    {"Swish",
+     {"alpha", 1.0},
+     {},
+     BEVEL_FORMULA(x* act::sigmoid<T>(a* x)),
+     never,
+     [](double a, double) {
+       return a > 0 ? Interval{-0.279 / a, kInfinity} : Interval{};  // the minimum is -W(1/e) / alpha
      }},
     {"Shrink",
      {"lambd", 0.5},
@@ -334,6 +342,12 @@ BEVEL_ACTIVATION(shrink_record, "Shrink")
 BEVEL_ACTIVATION(erf_record, "Erf")
 #undef BEVEL_ACTIVATION
 
+extern const OpRecord swish_record = {.name = "Swish",
+                                      .since = 24,
+                                      .infer = infer_activation,
+                                      .facts = facts_activation,
+                                      .evaluate = evaluate_activation,
+                                      .lower = lower_unary};
 extern const OpRecord clip_record = {.name = "Clip",
                                      .max_inputs = 3,
                                      .infer = infer_clip,

@@ -11,7 +11,7 @@ namespace bevel::ops {
 
 // y = f(x) in double, the node's attributes bound; an error for attributes of the wrong kind. nullopt: `node` is none
 // of Relu, LeakyRelu, Sigmoid, HardSigmoid, HardSwish, Tanh, Elu, Selu, Celu, ThresholdedRelu, Softplus, Softsign,
-// Mish, Gelu, Shrink, Erf.
+// Mish, Gelu, Swish, Shrink, Erf.
 Result<std::optional<std::function<double(double)>>> activation_function(const Node& node);
 // The same in float arithmetic (what evaluation uses for float32 and the 16-bit floats).
 Result<std::optional<std::function<float(float)>>> activation_function_float(const Node& node);

@@ -1,4 +1,6 @@
 // Dropout (ONNX opsets 7, 10, 12, 13, 22) at inference: the identity; the mask keeps everything.
+#include <random>
+
 #include "lib/ops/family.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/nn_families.h"
@@ -49,27 +51,63 @@ Status upgrade(Model& model, NodeId id, int from) {
   return {};
 }
 
+// Uniform in [0, 1).
+double next_uniform(std::mt19937& generator) {
+  const std::uint32_t high = generator() >> 5, low = generator() >> 6;
+  return (static_cast<double>(high) * 0x1p26 + static_cast<double>(low)) * 0x1p-53;
+}
+
+// The probability to drop an element; 0 outside training mode.
+Result<double> drop_ratio(const EvalContext& ctx) {
+  if (!ctx.has_input(2)) return 0.0;
+  const Tensor& training = ctx.tensor(2);
+  if (training.dtype() != DType::boolean || training.size() != 1) {
+    return fail_operand(2, "training_mode", "is {} {}, expected one bool", dtype_name(training.dtype()),
+                        to_string(training.dims()));
+  }
+  if (training.as_int64(0) == 0) return 0.0;
+  if (!ctx.has_input(1)) return 0.5;
+  const Tensor& ratio = ctx.tensor(1);
+  const bool fits = is_floating(ratio.dtype()) && ratio.size() == 1;
+  if (!fits || !(ratio.as_double(0) >= 0 && ratio.as_double(0) < 1)) {
+    return fail_operand(1, "ratio", "is {} {}, expected one floating number in [0, 1)", dtype_name(ratio.dtype()),
+                        fits ? fmt::format("{}", ratio.as_double(0)) : to_string(ratio.dims()));
+  }
+  return ratio.as_double(0);
+}
+
 }  // namespace
 
 Outputs evaluate_dropout(const EvalContext& ctx) {
   const Tensor& x = ctx.tensor(0);
-  if (ctx.has_input(2)) {
-    const Tensor& training = ctx.tensor(2);
-    if (training.dtype() != DType::boolean || training.size() != 1) {
-      return fail_operand(2, "training_mode", "is {} {}, expected one bool", dtype_name(training.dtype()),
-                          to_string(training.dims()));
+  BEVEL_TRY(const double ratio, drop_ratio(ctx));
+  const bool masked = ctx.node().outputs.size() > 1 && ctx.node().outputs[1].valid();
+  if (ratio == 0 && !masked) return std::vector<Datum>{x};
+  BEVEL_TRY_STATUS(ctx.reserve(DType::boolean, x.dims()));
+  Tensor mask = Tensor::zeros(DType::boolean, x.dims());
+  const auto kept = mask.mutable_values<std::uint8_t>();
+  if (ratio == 0) {
+    for (std::uint8_t& value : kept) value = 1;
+    return std::vector<Datum>{x, std::move(mask)};
+  }
+  BEVEL_TRY(const std::int64_t seed, attr_int(ctx.node(), "seed", 0));
+  std::mt19937 generator(static_cast<std::uint32_t>(seed));
+  for (std::uint8_t& value : kept) value = next_uniform(generator) >= ratio ? 1 : 0;
+  BEVEL_TRY_STATUS(ctx.reserve(x.dtype(), x.dims()));
+  Tensor y = Tensor::zeros(x.dtype(), x.dims());
+  const bool known = dispatch_floats(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = ComputeOf<T>;
+    const auto in = x.values<T>();
+    const auto out = y.mutable_values<T>();
+    const C scale = static_cast<C>(1.0 / (1.0 - ratio));
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (kept[i] != 0) out[i] = store<T>(load(in[i]) * scale);
     }
-    const bool nothing_dropped = ctx.has_input(1) && ctx.tensor(1).size() == 1 && ctx.tensor(1).as_double(0) == 0;
-    if (training.as_int64(0) != 0 && !nothing_dropped)
-      return fail_input("training mode is random and not supported, only inference");
-  }
-  std::vector<Datum> outputs{x};
-  if (ctx.node().outputs.size() > 1 && ctx.node().outputs[1].valid()) {
-    BEVEL_TRY_STATUS(ctx.reserve(DType::boolean, x.dims()));
-    Tensor mask = Tensor::zeros(DType::boolean, x.dims());
-    for (std::uint8_t& value : mask.mutable_values<std::uint8_t>()) value = 1;
-    outputs.emplace_back(std::move(mask));
-  }
+  });
+  if (!known) return fail_dtype(x.dtype(), "data");
+  std::vector<Datum> outputs{std::move(y)};
+  if (masked) outputs.emplace_back(std::move(mask));
   return outputs;
 }
 

@@ -1,9 +1,28 @@
 // BatchNormalization (opsets 7, 9, 14, 15), InstanceNormalization (6), LayerNormalization (17), LRN (1, 13),
 // LpNormalization (1).
-#include "lib/ops/family.h"
+#include "lib/ops/normalization.h"
+
 #include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
+
+Facts facts_normalized(const FactsContext& ctx, std::size_t first_opaque, std::size_t last_opaque) {
+  Facts facts;
+  const Shape& x = input_shape(ctx, 0);
+  facts.value.data_operands = {0};
+  if (!x.has_rank) return facts;
+  OperandMap map;
+  for (std::size_t i = 0; i < x.rank(); ++i) {
+    facts.space.loops.push_back({extent(x, i), false});
+    const bool opaque = i >= first_opaque && i < last_opaque;
+    map.axes.push_back(opaque ? AxisMap{} : AxisMap::follow(static_cast<int>(i)));
+  }
+  facts.space.inputs.resize(ctx.node().inputs.size());
+  facts.space.inputs[0] = map;
+  facts.space.outputs = {std::move(map)};
+  return facts;
+}
+
 namespace {
 
 // Channels of operand 0 on axis 1; the vectors at `first`.. must have as many elements.
@@ -75,23 +94,6 @@ Facts facts_batch(const FactsContext& ctx) {
   return facts;
 }
 
-// Each output depends on a whole range of inputs that no loop of it names: opaque along the normalized axes.
-Facts facts_normalized(const FactsContext& ctx, std::size_t first_opaque, std::size_t last_opaque) {
-  Facts facts;
-  const Shape& x = input_shape(ctx, 0);
-  facts.value.data_operands = {0};
-  if (!x.has_rank) return facts;
-  OperandMap map;
-  for (std::size_t i = 0; i < x.rank(); ++i) {
-    facts.space.loops.push_back({extent(x, i), false});
-    const bool opaque = i >= first_opaque && i < last_opaque;
-    map.axes.push_back(opaque ? AxisMap{} : AxisMap::follow(static_cast<int>(i)));
-  }
-  facts.space.inputs.resize(ctx.node().inputs.size());
-  facts.space.inputs[0] = map;
-  facts.space.outputs = {std::move(map)};
-  return facts;
-}
 Facts facts_instance(const FactsContext& ctx) {
   Facts facts = facts_normalized(ctx, 2, 64);
   for (std::size_t i = 1; i < facts.space.inputs.size(); ++i) facts.space.inputs[i].axes = {AxisMap::follow(1)};

@@ -1,5 +1,5 @@
-// Softmax and LogSoftmax (ONNX opsets 1, 11, 13). Up to opset 12 the input is coerced to a matrix at `axis`; the
-// upgrade states that as Flatten, a softmax over the last axis and Reshape, unless one axis holds all of it.
+// Softmax, LogSoftmax and Hardmax (ONNX opsets 1, 11, 13). Up to opset 12 the input is coerced to a matrix at `axis`; the
+// upgrade states that as Flatten, the function over the last axis and Reshape, unless one axis holds all of it.
 #include <algorithm>
 
 #include "lib/ops/activation_functions.h"
@@ -25,7 +25,9 @@ Facts facts(const FactsContext& ctx) {
   Facts facts;
   const Shape& x = input_shape(ctx, 0);
   facts.value.data_operands = {0};
-  if (is_log(ctx.node())) {
+  if (ctx.node().op_type == "Hardmax") {
+    facts.value.result = {0, 1};
+  } else if (is_log(ctx.node())) {
     facts.value.result = {-std::numeric_limits<double>::infinity(), 0};
   } else {
     facts.value.quant = QuantRole::fixed_output;
@@ -117,6 +119,39 @@ void softmax(std::int64_t outer, std::int64_t depth, std::int64_t inner, bool lo
   }
 }
 
+// 1 at the first maximum along the axis, 0 elsewhere; a NaN counts as one.
+template <typename T>
+void hardmax(std::int64_t outer, std::int64_t depth, std::int64_t inner, const T* x, T* y) {
+  for (std::int64_t o = 0; o < outer; ++o) {
+    for (std::int64_t i = 0; i < inner; ++i) {
+      const std::int64_t base = o * depth * inner + i;
+      std::int64_t best = 0;
+      for (std::int64_t d = 1; d < depth; ++d) {
+        const auto highest = load(x[base + best * inner]), value = load(x[base + d * inner]);
+        if (highest == highest && (value > highest || value != value)) best = d;
+      }
+      y[base + best * inner] = store<T>(1);
+    }
+  }
+}
+
+Outputs evaluate_hardmax(const EvalContext& ctx) {
+  const Tensor& x = ctx.tensor(0);
+  BEVEL_TRY(std::int64_t axis, attr_int(ctx.node(), "axis", -1));
+  BEVEL_TRY(axis, normalize_axis(axis, x.rank()));
+  BEVEL_TRY_STATUS(ctx.reserve(x.dtype(), x.dims()));
+  Tensor y = Tensor::zeros(x.dtype(), x.dims());
+  const auto at = static_cast<std::size_t>(axis);
+  const bool known = dispatch_floats(x.dtype(), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if (x.size() == 0) return;
+    hardmax<T>(product(x.dims(), 0, at), x.dim(at), product(x.dims(), at + 1, x.rank()), x.values<T>().data(),
+               y.mutable_values<T>().data());
+  });
+  if (!known) return fail_dtype(x.dtype(), "input");
+  return std::vector<Datum>{std::move(y)};
+}
+
 }  // namespace
 
 Outputs evaluate_softmax(const EvalContext& ctx) {
@@ -149,5 +184,7 @@ extern const OpRecord log_softmax_record = {.name = "LogSoftmax",
                                             .evaluate = evaluate_softmax,
                                             .upgrade = upgrade,
                                             .lower = lower_softmax};
+extern const OpRecord hardmax_record = {
+    .name = "Hardmax", .infer = infer, .facts = facts, .evaluate = evaluate_hardmax, .upgrade = upgrade};
 
 }  // namespace bevel::ops
