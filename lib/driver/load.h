@@ -22,7 +22,7 @@ struct Loaded {
   std::string sha256;            // of the file's bytes (external data not included)
   std::vector<std::filesystem::path> files;  // the model's, then those of its external data
   std::uint64_t file_bytes = 0;  // of all of them
-  // Empty, or why Bevel's knowledge does not reach (an opset outside 7..23): the model is then as imported, not lifted and
+  // Empty, or why Bevel's knowledge does not reach (an opset outside 7..28): the model is then as imported, not lifted and
   // not inferred, and no pass but structural ones may touch it.
   std::string beyond_knowledge;
 };

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "lib/ops/activation_functions.h"
+#include "lib/ops/downgrade.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/nn_families.h"
 
@@ -238,6 +239,21 @@ Status upgrade_clip(Model& model, NodeId id, int from) {
   return {};
 }
 
+Status downgrade_clip(Model& model, NodeId id, int from) {
+  if (from != 11) return {};
+  constexpr std::string_view kNames[] = {"min", "max"};
+  for (const std::size_t i : {std::size_t{1}, std::size_t{2}}) {
+    const Node& node = model.graph.node(id);
+    if (i >= node.inputs.size() || !node.inputs[i].valid()) continue;
+    const auto bound = constant_operand(model, id, i);
+    if (!bound || bound->size() != 1 || !is_plain_float(bound->dtype()))
+      return fail_operand(i, kNames[i - 1], "must be one constant float to become an attribute");
+    model.graph.mutable_node(id).set_attribute(kNames[i - 1], static_cast<float>(bound->as_double(0)));
+  }
+  drop_inputs(model, id, 1);
+  return {};
+}
+
 // --- PRelu ---
 
 Status infer_prelu(InferContext& ctx) {
@@ -354,6 +370,7 @@ extern const OpRecord clip_record = {.name = "Clip",
                                      .facts = facts_clip,
                                      .evaluate = evaluate_clip,
                                      .upgrade = upgrade_clip,
+                                     .downgrade = downgrade_clip,
                                      .lower = lower_unary};
 extern const OpRecord prelu_record = {.name = "PRelu",
                                       .min_inputs = 2,

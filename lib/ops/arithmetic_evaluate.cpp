@@ -118,12 +118,14 @@ struct DivOp {
     return static_cast<T>(a / b);
   }
 };
-// Python's %, the divisor's sign.
+// Python's %, the divisor's sign (of a zero too).
 struct ModOp {
   template <typename T>
   T operator()(T a, T b) const {
     if constexpr (!kIsInteger<T>) {
-      return std::fmod(a, b);
+      const T rest = std::fmod(a, b);
+      if (rest == 0) return std::copysign(rest, b);
+      return (rest < 0) != (b < 0) ? rest + b : rest;  // NaN stays
     } else if constexpr (std::is_signed_v<T>) {
       if (b == T(-1)) return T(0);
       const T rest = static_cast<T>(a % b);
@@ -221,8 +223,10 @@ Outputs evaluate_div(const EvalContext& ctx) {
 }
 Outputs evaluate_mod(const EvalContext& ctx) {
   BEVEL_TRY(const bool fmod, attr_flag(ctx.node(), "fmod", false));
-  if (!fmod && !is_integer(ctx.tensor(0).dtype())) {
-    return fail_input("attribute 'fmod' is 0, but must be 1 for element type {}", dtype_name(ctx.tensor(0).dtype()));
+  constexpr int kFloatFloorOpset = 28;
+  if (!fmod && !is_integer(ctx.tensor(0).dtype()) && ctx.opset() < kFloatFloorOpset) {
+    return fail_input("attribute 'fmod' is 0, but must be 1 for element type {} before opset {}",
+                      dtype_name(ctx.tensor(0).dtype()), kFloatFloorOpset);
   }
   BEVEL_TRY_STATUS(no_zero_divisor(ctx.tensor(1), ctx.tensor(0)));
   return fmod ? evaluate_binary(ctx, FmodOp{}) : evaluate_binary(ctx, ModOp{});
@@ -296,13 +300,15 @@ Outputs evaluate_bit_shift(const EvalContext& ctx) {
   if (direction != "LEFT" && direction != "RIGHT") {
     return fail_input("attribute 'direction' is '{}', expected LEFT or RIGHT", printable(direction));
   }
+  constexpr int kSignedOpset = 28;
   const DType dtype = ctx.tensor(0).dtype();
-  if (!is_integer(dtype) || is_signed_integer(dtype)) return fail_dtype(dtype, "operand 0");
+  if (!is_integer(dtype) || (is_signed_integer(dtype) && ctx.opset() < kSignedOpset)) return fail_dtype(dtype, "operand 0");
   const bool left = direction == "LEFT";
   return evaluate_integer_binary(ctx, [left](auto a, decltype(a) b) {
     using T = decltype(a);
-    if (wide(b) >= sizeof(T) * 8) return T(0);
-    return static_cast<T>(left ? wide(a) << wide(b) : wide(a) >> wide(b));
+    // By as many bits as there are or more, and by less than none, only the fill is left.
+    if (wide(b) >= sizeof(T) * 8) return static_cast<T>(!left && a < T(0) ? -1 : 0);
+    return static_cast<T>(left ? static_cast<T>(wide(a) << wide(b)) : a >> b);  // >> of a signed type keeps the sign (C++20)
   });
 }
 Outputs evaluate_bitwise_and(const EvalContext& ctx) {

@@ -35,8 +35,31 @@ std::int64_t truncate(double value) {
   return value < 0x1p63 ? static_cast<std::int64_t>(value) : static_cast<std::int64_t>(static_cast<std::uint64_t>(value));
 }
 
+// How Cast goes to a type that has not the value: what its attributes say.
+struct Narrowing {
+  bool saturate = true;
+  enum class E8M0 : std::uint8_t { up, down, nearest } round_mode = E8M0::up;  // opset 24
+};
+
+// Powers of two from 2^-127 to 2^127. ONNX's table leaves negative values open: they go by their magnitude.
+std::uint8_t narrow_float8e8m0(float value, const Narrowing& how) {
+  constexpr std::uint8_t kNan = 0xFF, kLargest = 0xFE, kSmallest = 0;
+  constexpr int kBias = 127;
+  if (std::isnan(value)) return kNan;
+  if (std::isinf(value)) return how.saturate ? kLargest : kNan;
+  if (value == 0) return how.saturate ? kSmallest : kNan;
+  int exponent = 0;
+  const float fraction = 2 * std::frexp(std::fabs(value), &exponent);  // |value| = fraction * 2^(exponent - 1), in [1, 2)
+  --exponent;
+  const float limit = how.round_mode == Narrowing::E8M0::nearest ? 1.5f : 2.0f;  // ties round up
+  if (how.round_mode == Narrowing::E8M0::up ? fraction > 1 : fraction >= limit) ++exponent;
+  if (exponent < -kBias) return how.saturate ? kSmallest : kNan;
+  if (exponent > kBias) return how.saturate ? kLargest : kNan;
+  return static_cast<std::uint8_t>(exponent + kBias);
+}
+
 template <typename Wide>
-void narrow(std::span<const Wide> block, Tensor& out, std::int64_t first, bool saturate) {
+void narrow(std::span<const Wide> block, Tensor& out, std::int64_t first, const Narrowing& how) {
   const auto at = static_cast<std::size_t>(first);
   const DType dtype = out.dtype();
   const bool plain = dispatch_numeric(dtype, [&](auto tag) {
@@ -58,19 +81,21 @@ void narrow(std::span<const Wide> block, Tensor& out, std::int64_t first, bool s
     } else if (dtype == DType::float4e2m1) {
       out.set_from_double(index, static_cast<double>(block[i]));
     } else {
-      out.mutable_values<std::uint8_t>()[static_cast<std::size_t>(index)] = narrow_small_float(dtype, static_cast<float>(block[i]), saturate);
+      const auto value = static_cast<float>(block[i]);
+      out.mutable_values<std::uint8_t>()[static_cast<std::size_t>(index)] =
+          dtype == DType::float8e8m0 ? narrow_float8e8m0(value, how) : narrow_small_float(dtype, value, how.saturate);
     }
   }
 }
 
 template <typename Wide>
-void convert(const Tensor& x, Tensor& out, bool saturate) {
+void convert(const Tensor& x, Tensor& out, const Narrowing& how) {
   std::array<Wide, kBlock> buffer{};
   for (std::int64_t first = 0; first < x.size(); first += kBlock) {
     const auto count = static_cast<std::size_t>(std::min(kBlock, x.size() - first));
     const std::span<Wide> block(buffer.data(), count);
     widen<Wide>(x, first, block);
-    narrow<Wide>(block, out, first, saturate);
+    narrow<Wide>(block, out, first, how);
   }
 }
 
@@ -91,7 +116,7 @@ Result<double> parse_number(const std::string& text) {
   return value;
 }
 
-Result<Tensor> from_strings(const Tensor& x, DType to, bool saturate) {
+Result<Tensor> from_strings(const Tensor& x, DType to, const Narrowing& how) {
   Tensor out = Tensor::zeros(to, x.dims());
   for (std::int64_t i = 0; i < x.size(); ++i) {
     const std::string& text = x.strings()[static_cast<std::size_t>(i)];
@@ -102,7 +127,7 @@ Result<Tensor> from_strings(const Tensor& x, DType to, bool saturate) {
       continue;
     }
     BEVEL_TRY(const double value, parse_number(text));
-    narrow<double>(std::span(&value, 1), out, i, saturate);
+    narrow<double>(std::span(&value, 1), out, i, how);
   }
   return out;
 }
@@ -118,7 +143,18 @@ std::string to_text(const Tensor& x, std::int64_t i) {
   return x.dtype() == DType::float64 ? fmt::format("{}", value) : fmt::format("{}", static_cast<float>(value));
 }
 
-Result<Tensor> cast(const EvalContext& ctx, DType to, bool saturate) {
+Result<Narrowing> narrowing_of(const Node& node) {
+  Narrowing how;
+  BEVEL_TRY(how.saturate, attr_flag(node, "saturate", true));
+  BEVEL_TRY(const std::string mode, attr_string(node, "round_mode", "up"));
+  if (mode == "down") how.round_mode = Narrowing::E8M0::down;
+  else if (mode == "nearest") how.round_mode = Narrowing::E8M0::nearest;
+  else if (mode != "up") return fail_input("attribute 'round_mode' is '{}', expected up, down or nearest", printable(mode));
+  return how;
+}
+
+Result<Tensor> cast(const EvalContext& ctx, DType to) {
+  BEVEL_TRY(const Narrowing how, narrowing_of(ctx.node()));
   const Tensor& x = ctx.tensor(0);
   const auto is_complex = [](DType dtype) { return dtype == DType::complex64 || dtype == DType::complex128; };
   if (x.dtype() == to) return x;
@@ -126,16 +162,16 @@ Result<Tensor> cast(const EvalContext& ctx, DType to, bool saturate) {
     return fail_input("there is no cast from {} to {}", dtype_name(x.dtype()), dtype_name(to));
   }
   BEVEL_TRY_STATUS(ctx.reserve(to, x.dims()));
-  if (x.dtype() == DType::string) return from_strings(x, to, saturate);
+  if (x.dtype() == DType::string) return from_strings(x, to, how);
   if (to == DType::string) {
     std::vector<std::string> texts;
     for (std::int64_t i = 0; i < x.size(); ++i) texts.push_back(to_text(x, i));
     return Tensor::of_strings(x.dims(), std::move(texts));
   }
   Tensor out = Tensor::zeros(to, x.dims());
-  if (x.dtype() == DType::uint64) convert<std::uint64_t>(x, out, saturate);
-  else if (is_floating(x.dtype())) convert<double>(x, out, saturate);
-  else convert<std::int64_t>(x, out, saturate);
+  if (x.dtype() == DType::uint64) convert<std::uint64_t>(x, out, how);
+  else if (is_floating(x.dtype())) convert<double>(x, out, how);
+  else convert<std::int64_t>(x, out, how);
   return out;
 }
 
@@ -143,14 +179,12 @@ Result<Tensor> cast(const EvalContext& ctx, DType to, bool saturate) {
 
 Outputs evaluate_cast(const EvalContext& ctx) {
   BEVEL_TRY(const DType to, attr_dtype(ctx.node(), "to", DType::undefined));
-  BEVEL_TRY(const bool saturate, attr_flag(ctx.node(), "saturate", true));
-  BEVEL_TRY(Tensor out, cast(ctx, to, saturate));
+  BEVEL_TRY(Tensor out, cast(ctx, to));
   return std::vector<Datum>{std::move(out)};
 }
 
 Outputs evaluate_cast_like(const EvalContext& ctx) {
-  BEVEL_TRY(const bool saturate, attr_flag(ctx.node(), "saturate", true));
-  BEVEL_TRY(Tensor out, cast(ctx, ctx.tensor(1).dtype(), saturate));
+  BEVEL_TRY(Tensor out, cast(ctx, ctx.tensor(1).dtype()));
   return std::vector<Datum>{std::move(out)};
 }
 

@@ -1,5 +1,6 @@
 // Concat and Split: the two sides of one loop cut into segments.
 #include "lib/ops/slice.h"
+#include "lib/ops/downgrade.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/tensor_family.h"
 
@@ -164,9 +165,34 @@ Facts split_facts(const FactsContext& ctx) {
   return facts;
 }
 
-// Opset 13 made the sizes an input.
-Status upgrade_split(Model& model, NodeId node, int from) {
-  return from == 12 ? attribute_to_input(model, node, "split", 1) : Status{};
+bool gives_sizes(const Node& node) { return node.inputs.size() > 1 && node.inputs[1].valid(); }
+
+// Opset 13 made the sizes an input; 18 counts equal parts where there are no sizes, and lets the last one be smaller.
+Status upgrade_split(Model& model, NodeId id, int from) {
+  if (from == 12) return attribute_to_input(model, id, "split", 1);
+  if (from == 17 && !gives_sizes(model.graph.node(id))) {
+    const auto parts = static_cast<std::int64_t>(model.graph.node(id).outputs.size());
+    model.graph.mutable_node(id).set_attribute("num_outputs", parts);
+  }
+  return {};
+}
+
+Status downgrade_split(Model& model, NodeId id, int from) {
+  if (from == 13) return input_to_attribute(model, id, "split", 1);
+  if (from != 18 || gives_sizes(model.graph.node(id))) return {};
+  Node& node = model.graph.mutable_node(id);
+  BEVEL_TRY(const std::int64_t given, attr_int(node, "axis", 0));
+  if (node.inputs.empty() || !node.inputs[0].valid()) return fail_input("input 0 is absent");
+  const Type& type = model.graph.value(node.inputs[0]).type;
+  const auto axis = normalize_axis(given, type.shape.rank());
+  const Dim extent = axis ? type.shape.dims[static_cast<std::size_t>(*axis)] : Dim();
+  if (!extent.known()) return fail_input("the extent of axis {} is not known, so that its parts may be unequal", given);
+  const auto parts = static_cast<std::int64_t>(node.outputs.size());
+  node.remove_attribute("num_outputs");
+  if (parts == 0 || extent.value % parts == 0) return {};
+  BEVEL_TRY(const std::vector<std::int64_t> sizes, equal_parts(extent.value, parts));
+  set_input(model, id, 1, "split", Tensor::of<std::int64_t>({parts}, sizes));
+  return {};
 }
 
 }  // namespace
@@ -174,6 +200,7 @@ Status upgrade_split(Model& model, NodeId node, int from) {
 extern const OpRecord concat_record{.name = "Concat", .max_inputs = -1, .infer = infer_concat, .facts = concat_facts,
                        .evaluate = evaluate_concat, .lower = lower_concat};
 extern const OpRecord split_record{.name = "Split", .max_inputs = 2, .max_outputs = -1, .infer = infer_split, .facts = split_facts,
-                      .evaluate = evaluate_split, .upgrade = upgrade_split, .lower = lower_split};
+                      .evaluate = evaluate_split, .upgrade = upgrade_split,
+                      .downgrade = downgrade_split, .lower = lower_split};
 
 }  // namespace bevel::ops

@@ -1,6 +1,7 @@
 // Dropout (ONNX opsets 7, 10, 12, 13, 22) at inference: the identity; the mask keeps everything.
 #include <random>
 
+#include "lib/ops/downgrade.h"
 #include "lib/ops/family.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/nn_families.h"
@@ -48,6 +49,23 @@ Status upgrade(Model& model, NodeId id, int from) {
     graph.add_operand(id, graph.add_constant(graph.node(id).name + "_ratio", Tensor::scalar(ratio)));
   }
   // The mask has been boolean since opset 10; before it had the element type of the input.
+  return {};
+}
+
+Status downgrade(Model& model, NodeId id, int from) {
+  if (from != 12) return {};
+  if (model.graph.node(id).inputs.size() > 2 && model.graph.node(id).inputs[2].valid()) {
+    const auto training = constant_operand(model, id, 2);
+    if (!training || training->dtype() != DType::boolean || training->size() != 1 || training->as_int64(0) != 0)
+      return fail_operand(2, "training_mode", "must be a constant false, as older models say by leaving it out");
+  }
+  if (model.graph.node(id).inputs.size() > 1 && model.graph.node(id).inputs[1].valid()) {
+    const auto ratio = constant_operand(model, id, 1);
+    if (!ratio || ratio->size() != 1 || !is_plain_float(ratio->dtype()))
+      return fail_operand(1, "ratio", "must be one constant float to become an attribute");
+    model.graph.mutable_node(id).set_attribute("ratio", static_cast<float>(ratio->as_double(0)));
+  }
+  drop_inputs(model, id, 1);
   return {};
 }
 
@@ -118,6 +136,7 @@ extern const OpRecord dropout_record = {.name = "Dropout",
                                         .facts = facts,
                                         .evaluate = evaluate_dropout,
                                         .upgrade = upgrade,
+                                        .downgrade = downgrade,
                                         .lower = lower_view};
 
 }  // namespace bevel::ops

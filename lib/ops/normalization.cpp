@@ -22,7 +22,6 @@ Facts facts_normalized(const FactsContext& ctx, std::size_t first_opaque, std::s
   facts.space.outputs = {std::move(map)};
   return facts;
 }
-
 namespace {
 
 // Channels of operand 0 on axis 1; the vectors at `first`.. must have as many elements.
@@ -115,7 +114,15 @@ Facts facts_lp(const FactsContext& ctx) {
 }
 
 // Opset 7 has spatial = 0: statistics per element of [C, D1, ...] instead of per channel; written out as arithmetic.
+// 14 has fewer outputs, all of training.
+Status one_output(const Node& node) {
+  for (std::size_t i = 1; i < node.outputs.size(); ++i)
+    if (node.outputs[i].valid()) return fail_input("output {} is one of training, which opset 14 defined anew", i);
+  return {};
+}
+Status downgrade_batch(Model& model, NodeId id, int from) { return from == 14 ? one_output(model.graph.node(id)) : Status{}; }
 Status upgrade_batch(Model& model, NodeId id, int from) {
+  if (from == 13) return one_output(model.graph.node(id));
   if (from != 8) return {};
   Graph& graph = model.graph;
   BEVEL_TRY(const bool spatial, attr_flag(graph.node(id), "spatial", true));
@@ -153,7 +160,8 @@ extern const OpRecord batch_normalization_record = {.name = "BatchNormalization"
                                                     .infer = infer_batch,
                                                     .facts = facts_batch,
                                                     .evaluate = evaluate_batch_normalization,
-                                                    .upgrade = upgrade_batch};
+                                                    .upgrade = upgrade_batch,
+                                                    .downgrade = downgrade_batch};
 extern const OpRecord instance_normalization_record = {.name = "InstanceNormalization",
                                                        .min_inputs = 3,
                                                        .max_inputs = 3,

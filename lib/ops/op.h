@@ -1,8 +1,9 @@
 // What Bevel knows of an operator: one OpRecord per (domain, op_type), one family file per name stem.
 //
-// Opsets: models are loaded at 7 to 23 (older files are tried as 7). `upgrade` lifts a node one opset; loading lifts every
+// Opsets: models are loaded at 7 to 28 (older files are tried as 7). `upgrade` lifts a node one opset; loading lifts every
 // node to kBaseOpset, so that inference, facts, evaluation and lowering see the forms of opset 13 and later only,
-// and take their version as an argument where 14..23 differ (axes as an attribute or as an input, ...).
+// and take their version as an argument where 14..28 differ (axes as an attribute or as an input, ...). Writing a model in
+// another opset (opset.h) takes the same steps further, and `downgrade` back.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,7 @@ namespace bevel::ops {
 
 constexpr int kOldestOpset = 7;
 constexpr int kBaseOpset = 13;
-constexpr int kNewestOpset = 23;
+constexpr int kNewestOpset = 28;
 
 // Integer values known in part while shapes are computed (the output of Shape with a symbolic dimension, ...).
 using PartialInts = std::vector<Dim>;  // a negative Dim::value with a symbol, or unknown; known dims may be any int64 >= 0
@@ -96,8 +97,11 @@ struct OpRecord {
   Status (*infer)(InferContext&) = nullptr;
   Facts (*facts)(const FactsContext&) = nullptr;           // nullptr: opaque, pure
   Outputs (*evaluate)(const EvalContext&) = nullptr;
-  // Rewrites the node from the form of `from` to that of `from + 1`; nullptr: no change of form between 7 and 23.
+  // Rewrites the node from the form of `from` to that of `from + 1`; nullptr: no change of form between 7 and 28.
   Status (*upgrade)(Model& model, NodeId node, int from) = nullptr;
+  // The way back, from the form of `from` to that of `from - 1`. The error says what the older form cannot say. What the
+  // operators' schemas alone tell (schemas.h) is seen to before: attributes at their default are gone, dtypes are allowed.
+  Status (*downgrade)(Model& model, NodeId node, int from) = nullptr;
   LowerResult (*lower)(const LowerContext&) = nullptr;     // nullptr: no kernel
   bool any_kind = false;                                   // inputs may be sequences or empty optionals (Identity, If)
 };

@@ -1,4 +1,5 @@
 // Ops along an ordered axis: TopK, CumSum and CumProd.
+#include "lib/ops/downgrade.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -40,10 +41,20 @@ Status upgrade_top_k(Model& model, NodeId node, int from) {
   return {};
 }
 
+Status downgrade_top_k(Model& model, NodeId id, int from) {
+  if (from != 10) return {};
+  const auto tensor = constant_operand(model, id, 1);
+  const auto k = constant_ints(tensor ? &*tensor : nullptr);
+  if (!k || k->size() != 1) return fail_operand(1, "K", "must be one constant number to become an attribute");
+  drop_inputs(model, id, 1);
+  model.graph.mutable_node(id).set_attribute("k", k->front());
+  return {};
+}
+
 }  // namespace
 
 extern const OpRecord top_k_record{.name = "TopK", .min_inputs = 1, .max_inputs = 2, .max_outputs = 2, .infer = infer_top_k,
-                     .evaluate = evaluate_top_k, .upgrade = upgrade_top_k};
+                     .evaluate = evaluate_top_k, .upgrade = upgrade_top_k, .downgrade = downgrade_top_k};
 extern const OpRecord cum_sum_record{.name = "CumSum", .min_inputs = 2, .max_inputs = 2, .infer = infer_same_type,
                        .evaluate = evaluate_cum_sum};
 extern const OpRecord cum_prod_record{.name = "CumProd", .since = 26, .min_inputs = 2, .max_inputs = 2, .infer = infer_same_type,

@@ -1,6 +1,7 @@
 // Pad: pads and value are attributes in opset 2 and inputs from 11 on; axes (18) say which axes the pads are for.
 #include "lib/ops/pad.h"
 
+#include "lib/ops/downgrade.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/tensor_family.h"
 
@@ -112,9 +113,43 @@ Status upgrade_pad(Model& model, NodeId node, int from) {
   return {};
 }
 
+// Opset 19 has the mode wrap, 18 the axes.
+Status downgrade_pad(Model& model, NodeId id, int from) {
+  Graph& graph = model.graph;
+  BEVEL_TRY(const std::string mode, attr_string(graph.node(id), "mode", "constant"));
+  if (from == 19 && mode == "wrap") return fail_input("attribute 'mode' is wrap");
+  if (from == 18) {
+    if (graph.node(id).inputs.size() < 4 || !graph.node(id).inputs[3].valid()) {
+      drop_inputs(model, id, std::min<std::size_t>(graph.node(id).inputs.size(), 3));
+      return {};
+    }
+    const auto pads = constant_operand(model, id, 1), axes = constant_operand(model, id, 3);
+    const auto amounts = constant_ints(pads ? &*pads : nullptr), along = constant_ints(axes ? &*axes : nullptr);
+    const Shape& shape = graph.value(graph.node(id).inputs[0]).type.shape;
+    if (!amounts || !along || !shape.has_rank)
+      return fail_input("pads and axes must be constant and the rank known, to give amounts for every axis");
+    BEVEL_TRY(const auto per_axis, pads_per_axis(*amounts, along, shape.rank()));
+    std::vector<std::int64_t> all(2 * per_axis.size());
+    for (std::size_t i = 0; i < per_axis.size(); ++i) {
+      all[i] = per_axis[i].begin;
+      all[i + per_axis.size()] = per_axis[i].end;
+    }
+    drop_inputs(model, id, graph.node(id).inputs[2].valid() ? 3 : 2);
+    set_input(model, id, 1, "pads", Tensor::of<std::int64_t>({static_cast<std::int64_t>(all.size())}, all));
+    return {};
+  }
+  if (from != 11) return {};
+  if (graph.node(id).inputs.size() > 2 && graph.node(id).inputs[2].valid()) {
+    const auto value = constant_operand(model, id, 2);
+    if (!value || value->size() != 1 || !is_floating(value->dtype())) return fail_operand(2, "value", "must be one constant float to become an attribute");
+    graph.mutable_node(id).set_attribute("value", static_cast<float>(value->as_double(0)));
+  }
+  return input_to_attribute(model, id, "pads", 1);
+}
+
 }  // namespace
 
 extern const OpRecord pad_record{.name = "Pad", .max_inputs = 4, .infer = infer_pad, .facts = pad_facts, .evaluate = evaluate_pad,
-                    .upgrade = upgrade_pad, .lower = lower_pad};
+                    .upgrade = upgrade_pad, .downgrade = downgrade_pad, .lower = lower_pad};
 
 }  // namespace bevel::ops

@@ -1,4 +1,4 @@
-// QuantizeLinear and DequantizeLinear (ONNX opsets 10, 13, 19, 21, 23), DynamicQuantizeLinear (11).
+// QuantizeLinear and DequantizeLinear (ONNX opsets 10, 13, 19, 21, 23, 24, 25, 28), DynamicQuantizeLinear (11).
 #include "lib/ops/family.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/nn_families.h"
@@ -54,6 +54,27 @@ Status infer_dynamic(InferContext& ctx) {
   return {};
 }
 
+// Opset 21 may state the output's type, which a zero point (or, 23, a scale) says as well; 13 has scales along an axis.
+Status downgrade_linear(Model& model, NodeId id, int from) {
+  Graph& graph = model.graph;
+  const Node& node = graph.node(id);
+  const bool quantizes = node.op_type == "QuantizeLinear";
+  const auto dtype_of = [&](std::size_t i) {
+    return i < node.inputs.size() && node.inputs[i].valid() ? graph.value(node.inputs[i]).type.dtype : DType::undefined;
+  };
+  if (from == (quantizes ? 21 : 23)) {
+    BEVEL_TRY(const DType stated, attr_dtype(node, "output_dtype", DType::undefined));
+    const bool by_operand = stated == dtype_of(quantizes ? 2 : 1);
+    const bool by_default = quantizes && dtype_of(2) == DType::undefined && stated == DType::uint8;
+    if (by_operand || by_default) graph.mutable_node(id).remove_attribute("output_dtype");
+  }
+  if (from != 13) return {};
+  const Type& scale = graph.value(node.inputs[1]).type;
+  const auto count = scale.shape.has_rank ? scale.shape.known_dims() : std::nullopt;
+  const bool one = count && element_count(*count) == 1;
+  return one ? Status{} : fail_operand(1, "scale", "must have one element there, and has {}", bevel::to_string(scale));
+}
+
 Facts facts_linear(const FactsContext& ctx) {
   Facts facts;
   facts.space = elementwise_space(ctx, 1);
@@ -77,6 +98,7 @@ extern const OpRecord quantize_linear_record = {.name = "QuantizeLinear",
                                                 .infer = infer_quantize,
                                                 .facts = facts_linear,
                                                 .evaluate = evaluate_quantize_linear,
+                                                .downgrade = downgrade_linear,
                                                 .lower = lower_quantize};
 extern const OpRecord dequantize_linear_record = {.name = "DequantizeLinear",
                                                   .min_inputs = 2,
@@ -84,6 +106,7 @@ extern const OpRecord dequantize_linear_record = {.name = "DequantizeLinear",
                                                   .infer = infer_dequantize,
                                                   .facts = facts_linear,
                                                   .evaluate = evaluate_dequantize_linear,
+                                                  .downgrade = downgrade_linear,
                                                   .lower = lower_dequantize};
 extern const OpRecord dynamic_quantize_linear_record = {.name = "DynamicQuantizeLinear",
                                                         .min_outputs = 1,

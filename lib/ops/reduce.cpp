@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/downgrade.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -167,33 +168,43 @@ Facts arg_facts(const FactsContext& ctx) {
   return facts;
 }
 
-// Opset 13 made the axes of ReduceSum an input.
+// Opset 13 made the axes of ReduceSum an input, 18 those of the others.
 Status upgrade_reduce_sum(Model& model, NodeId node, int from) {
   return from == 12 ? attribute_to_input(model, node, "axes", 1) : Status{};
+}
+Status downgrade_reduce_sum(Model& model, NodeId node, int from) {
+  return from == 13 ? input_to_attribute(model, node, "axes", 1) : Status{};
+}
+Status upgrade_reduce(Model& model, NodeId node, int from) {
+  return from == 17 ? attribute_to_input(model, node, "axes", 1) : Status{};
+}
+Status downgrade_reduce(Model& model, NodeId node, int from) {
+  return from == 18 ? input_to_attribute(model, node, "axes", 1) : Status{};
 }
 
 }  // namespace
 
 extern const OpRecord reduce_sum_record{.name = "ReduceSum", .max_inputs = 2, .infer = infer_reduce, .facts = sum_facts,
-                          .evaluate = evaluate_reduce_sum, .upgrade = upgrade_reduce_sum, .lower = lower_reduce};
+                          .evaluate = evaluate_reduce_sum, .upgrade = upgrade_reduce_sum,
+                          .downgrade = downgrade_reduce_sum, .lower = lower_reduce};
 extern const OpRecord reduce_mean_record{.name = "ReduceMean", .max_inputs = 2, .infer = infer_reduce, .facts = mean_facts,
-                           .evaluate = evaluate_reduce_mean, .lower = lower_reduce};
+                           .evaluate = evaluate_reduce_mean, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce, .lower = lower_reduce};
 extern const OpRecord reduce_max_record{.name = "ReduceMax", .max_inputs = 2, .infer = infer_reduce, .facts = extreme_facts,
-                          .evaluate = evaluate_reduce_max, .lower = lower_reduce};
+                          .evaluate = evaluate_reduce_max, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce, .lower = lower_reduce};
 extern const OpRecord reduce_min_record{.name = "ReduceMin", .max_inputs = 2, .infer = infer_reduce, .facts = extreme_facts,
-                          .evaluate = evaluate_reduce_min, .lower = lower_reduce};
+                          .evaluate = evaluate_reduce_min, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce, .lower = lower_reduce};
 extern const OpRecord reduce_prod_record{.name = "ReduceProd", .max_inputs = 2, .infer = infer_reduce_prod, .facts = sum_facts,
-                           .evaluate = evaluate_reduce_prod};
+                           .evaluate = evaluate_reduce_prod, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce};
 extern const OpRecord reduce_l1_record{.name = "ReduceL1", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
-                         .evaluate = evaluate_reduce_l1};
+                         .evaluate = evaluate_reduce_l1, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce};
 extern const OpRecord reduce_l2_record{.name = "ReduceL2", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
-                         .evaluate = evaluate_reduce_l2};
+                         .evaluate = evaluate_reduce_l2, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce};
 extern const OpRecord reduce_log_sum_record{.name = "ReduceLogSum", .max_inputs = 2, .infer = infer_reduce, .facts = reduce_facts,
-                             .evaluate = evaluate_reduce_log_sum};
+                             .evaluate = evaluate_reduce_log_sum, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce};
 extern const OpRecord reduce_log_sum_exp_record{.name = "ReduceLogSumExp", .max_inputs = 2, .infer = infer_reduce,
-                                .facts = reduce_facts, .evaluate = evaluate_reduce_log_sum_exp};
+                                .facts = reduce_facts, .evaluate = evaluate_reduce_log_sum_exp, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce};
 extern const OpRecord reduce_sum_square_record{.name = "ReduceSumSquare", .max_inputs = 2, .infer = infer_reduce,
-                                .facts = reduce_facts, .evaluate = evaluate_reduce_sum_square};
+                                .facts = reduce_facts, .evaluate = evaluate_reduce_sum_square, .upgrade = upgrade_reduce, .downgrade = downgrade_reduce};
 extern const OpRecord arg_max_record{.name = "ArgMax", .infer = infer_arg, .facts = arg_facts, .evaluate = evaluate_arg_max};
 extern const OpRecord arg_min_record{.name = "ArgMin", .infer = infer_arg, .facts = arg_facts, .evaluate = evaluate_arg_min};
 

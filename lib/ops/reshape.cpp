@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/downgrade.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -288,6 +289,9 @@ Facts identity_facts(const FactsContext& ctx) {
 Status upgrade_axes(Model& model, NodeId node, int from) {
   return from == 12 ? attribute_to_input(model, node, "axes", 1) : Status{};
 }
+Status downgrade_axes(Model& model, NodeId node, int from) {
+  return from == 13 ? input_to_attribute(model, node, "axes", 1) : Status{};
+}
 
 }  // namespace
 
@@ -295,9 +299,9 @@ extern const OpRecord reshape_record{.name = "Reshape", .min_inputs = 2, .max_in
                         .facts = reshape_facts, .evaluate = evaluate_reshape, .lower = lower_view};
 extern const OpRecord flatten_record{.name = "Flatten", .infer = infer_flatten, .facts = reshape_facts, .evaluate = evaluate_flatten, .lower = lower_view};
 extern const OpRecord squeeze_record{.name = "Squeeze", .max_inputs = 2, .infer = infer_squeeze, .facts = reshape_facts,
-                        .evaluate = evaluate_squeeze, .upgrade = upgrade_axes, .lower = lower_view};
+                        .evaluate = evaluate_squeeze, .upgrade = upgrade_axes, .downgrade = downgrade_axes, .lower = lower_view};
 extern const OpRecord unsqueeze_record{.name = "Unsqueeze", .max_inputs = 2, .infer = infer_unsqueeze, .facts = reshape_facts,
-                          .evaluate = evaluate_unsqueeze, .upgrade = upgrade_axes, .lower = lower_view};
+                          .evaluate = evaluate_unsqueeze, .upgrade = upgrade_axes, .downgrade = downgrade_axes, .lower = lower_view};
 extern const OpRecord identity_record{.name = "Identity", .infer = infer_identity, .facts = identity_facts,
                          .evaluate = evaluate_identity, .lower = lower_view, .any_kind = true};
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "lib/ops/downgrade.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -208,6 +209,34 @@ Status upgrade_resize(Model& model, NodeId id, int from) {
   return {};
 }
 
+// 19 has half_pixel_symmetric; 11 and 12 must be given roi and scales, if only empty ones; 10 samples one way.
+Status downgrade_resize(Model& model, NodeId id, int from) {
+  Graph& graph = model.graph;
+  BEVEL_TRY(const ResizeAttributes attributes, resize_attributes(graph.node(id)));
+  if (from == 19 && attributes.transformation == "half_pixel_symmetric")
+    return fail_input("attribute 'coordinate_transformation_mode' is half_pixel_symmetric");
+  if (from == 13) {
+    for (const std::size_t i : {std::size_t{1}, std::size_t{2}}) {
+      if (graph.node(id).inputs.size() > i && graph.node(id).inputs[i].valid()) continue;
+      set_input(model, id, i, i == 1 ? "roi" : "scales", Tensor::zeros(DType::float32, {0}));
+    }
+  }
+  if (from != 11) return {};
+  const bool as_ten = attributes.transformation == "asymmetric" &&
+                      (attributes.mode == "linear" || (attributes.mode == "nearest" && attributes.nearest_mode == "floor"));
+  const auto sized = graph.node(id).inputs.size() > 3 && graph.node(id).inputs[3].valid();
+  if (!as_ten || sized || graph.node(id).inputs.size() < 3)
+    return fail_input("only asymmetric sampling by scales, linear or nearest with floor, is known there");
+  const ValueId scales = graph.node(id).inputs[2];
+  graph.set_operand(id, 1, scales);
+  drop_inputs(model, id, 2);
+  std::vector<std::string> names;
+  for (const Attribute& attribute : graph.node(id).attributes)
+    if (attribute.name != "mode") names.push_back(attribute.name);
+  for (const std::string& name : names) graph.mutable_node(id).remove_attribute(name);
+  return {};
+}
+
 // Upsample-9 made the scales an input; opset 10 renamed it.
 Status upgrade_upsample(Model& model, NodeId id, int from) {
   Node& node = model.graph.mutable_node(id);
@@ -227,7 +256,8 @@ Status upgrade_upsample(Model& model, NodeId id, int from) {
 }  // namespace
 
 extern const OpRecord resize_record{.name = "Resize", .max_inputs = 4, .infer = infer_resize, .facts = resize_facts,
-                       .evaluate = evaluate_resize, .upgrade = upgrade_resize};
+                       .evaluate = evaluate_resize, .upgrade = upgrade_resize,
+                       .downgrade = downgrade_resize};
 // Only loaded models of opsets 7 to 9 have it.
 extern const OpRecord upsample_record{.name = "Upsample", .max_inputs = 2, .upgrade = upgrade_upsample};
 

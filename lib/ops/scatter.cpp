@@ -30,12 +30,21 @@ Status upgrade_scatter(Model& model, NodeId node, int from) {
   return {};
 }
 
+// Reductions came with opset 16 (add, mul) and 18 (max, min).
+Status downgrade_scatter(Model& model, NodeId id, int from) {
+  BEVEL_TRY(const std::string reduction, attr_string(model.graph.node(id), "reduction", "none"));
+  if (from == 18 && (reduction == "max" || reduction == "min")) return fail_input("attribute 'reduction' is {}", reduction);
+  if (from == 11 && model.graph.node(id).op_type == "ScatterElements") model.graph.mutable_node(id).op_type = "Scatter";
+  return {};
+}
+
 }  // namespace
 
 extern const OpRecord scatter_elements_record{.name = "ScatterElements", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
-                                .facts = scatter_facts, .evaluate = evaluate_scatter_elements};
+                                .facts = scatter_facts, .evaluate = evaluate_scatter_elements,
+                                .downgrade = downgrade_scatter};
 extern const OpRecord scatter_nd_record{.name = "ScatterND", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
-                          .facts = scatter_facts, .evaluate = evaluate_scatter_nd};
+                          .facts = scatter_facts, .evaluate = evaluate_scatter_nd, .downgrade = downgrade_scatter};
 // Only loaded models of opsets 9 and 10 have it, and upgrading lifts those.
 extern const OpRecord scatter_record{.name = "Scatter", .min_inputs = 3, .max_inputs = 3, .infer = infer_scatter,
                         .facts = scatter_facts, .upgrade = upgrade_scatter};

@@ -69,6 +69,16 @@ Status infer_constant(InferContext& ctx) {
   return {};
 }
 
+// Opset 12 has the short forms (value_float, value_ints, ...).
+Status downgrade_constant(Model& model, NodeId id, int from) {
+  Node& node = model.graph.mutable_node(id);
+  if (from != 12 || has_attr(node, "value") || has_attr(node, "sparse_value")) return {};
+  BEVEL_TRY(Tensor value, constant_tensor(node));
+  node.attributes.clear();
+  node.set_attribute("value", std::move(value));
+  return {};
+}
+
 Result<DType> fill_dtype(const Node& node) {
   const Tensor* value = attr_tensor(node, "value");
   if (has_attr(node, "value") && (value == nullptr || value->size() != 1)) return fail_input("attribute 'value' must be a tensor of one element");
@@ -118,7 +128,7 @@ extern const OpRecord size_record{.name = "Size", .infer = infer_size, .facts = 
 extern const OpRecord range_record{.name = "Range", .min_inputs = 3, .max_inputs = 3, .infer = infer_range, .facts = no_data,
                       .evaluate = evaluate_range};
 extern const OpRecord constant_record{.name = "Constant", .min_inputs = 0, .max_inputs = 0, .infer = infer_constant,
-                         .facts = no_data, .evaluate = evaluate_constant};
+                         .facts = no_data, .evaluate = evaluate_constant, .downgrade = downgrade_constant};
 extern const OpRecord constant_of_shape_record{.name = "ConstantOfShape", .infer = infer_constant_of_shape, .facts = no_data,
                                 .evaluate = evaluate_constant_of_shape};
 extern const OpRecord eye_like_record{.name = "EyeLike", .infer = infer_eye_like, .facts = no_data, .evaluate = evaluate_eye_like};

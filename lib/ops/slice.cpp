@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "lib/ops/downgrade.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/tensor_family.h"
 
@@ -146,9 +147,29 @@ Status upgrade_slice(Model& model, NodeId node, int from) {
   return attribute_to_input(model, node, "axes", 3);
 }
 
+Status downgrade_slice(Model& model, NodeId id, int from) {
+  if (from != 10) return {};
+  const auto present = [&](std::size_t i) {
+    return model.graph.node(id).inputs.size() > i && model.graph.node(id).inputs[i].valid();
+  };
+  if (present(4)) {
+    const auto tensor = constant_operand(model, id, 4);
+    const auto steps = constant_ints(tensor ? &*tensor : nullptr);
+    if (!steps || std::any_of(steps->begin(), steps->end(), [](std::int64_t step) { return step != 1; }))
+      return fail_operand(4, "steps", "must be a constant 1 for every axis, the only step of older models");
+  }
+  for (const std::size_t i : {std::size_t{1}, std::size_t{2}})
+    if (!present(i)) return fail_input("input {} is absent", i);
+  drop_inputs(model, id, 4);
+  BEVEL_TRY_STATUS(input_to_attribute(model, id, "axes", 3));
+  BEVEL_TRY_STATUS(input_to_attribute(model, id, "ends", 2));
+  return input_to_attribute(model, id, "starts", 1);
+}
+
 }  // namespace
 
 extern const OpRecord slice_record{.name = "Slice", .max_inputs = 5, .infer = infer_slice, .facts = slice_facts,
-                      .evaluate = evaluate_slice, .upgrade = upgrade_slice, .lower = lower_slice};
+                      .evaluate = evaluate_slice, .upgrade = upgrade_slice,
+                      .downgrade = downgrade_slice, .lower = lower_slice};
 
 }  // namespace bevel::ops

@@ -91,6 +91,39 @@ Status upgrade(Model& model, NodeId id, int from) {
   return {};
 }
 
+// The way back: what lies behind the axis must not count, so the axis changes places with the last one where that is more than one element.
+Status downgrade(Model& model, NodeId id, int from) {
+  if (from != 13) return {};
+  Graph& graph = model.graph;
+  if (graph.node(id).inputs.size() != 1 || !graph.node(id).inputs[0].valid() || graph.node(id).outputs.size() != 1)
+    return fail_input("has {} inputs, expected 1", graph.node(id).inputs.size());
+  const ValueId input = graph.node(id).inputs[0], output = graph.node(id).outputs[0];
+  const Shape shape = graph.value(input).type.shape;
+  if (!shape.has_rank || shape.rank() == 0) return fail_input("the rank of its input is not known, so that its axis may not be the last one");
+  BEVEL_TRY(std::int64_t axis, attr_int(graph.node(id), "axis", -1));
+  BEVEL_TRY(axis, normalize_axis(axis, shape.rank()));
+  const auto last = static_cast<std::int64_t>(shape.rank()) - 1;
+  const bool alone = std::all_of(shape.dims.begin() + axis + 1, shape.dims.end(), [](const Dim& dim) { return dim.known() && dim.value == 1; });
+  graph.mutable_node(id).set_attribute("axis", alone ? axis : last);
+  if (alone) return {};
+  std::vector<std::int64_t> order(shape.rank());  // swaps the axis with the last one, and is its own inverse
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
+  std::swap(order[static_cast<std::size_t>(axis)], order.back());
+  const std::string name = graph.node(id).name;
+  const ValueId turned = graph.build_before(id, "Transpose", name + "_turned", {input}, {{"perm", order, {}}}).output;
+  graph.set_operand(id, 0, turned);
+  const ValueId rows = graph.add_value(graph.value(output).name + "_turned");
+  graph.move_output(output, rows);
+  Node back;
+  back.name = name + "_back";
+  back.op_type = "Transpose";
+  back.inputs = {rows};
+  back.outputs = {output};
+  back.set_attribute("perm", order);
+  graph.insert_after(id, std::move(back));
+  return {};
+}
+
 template <typename T>
 void softmax(std::int64_t outer, std::int64_t depth, std::int64_t inner, bool log, const T* x, T* y) {
   using C = ComputeOf<T>;
@@ -177,14 +210,16 @@ extern const OpRecord softmax_record = {.name = "Softmax",
                                         .facts = facts,
                                         .evaluate = evaluate_softmax,
                                         .upgrade = upgrade,
+                                        .downgrade = downgrade,
                                         .lower = lower_softmax};
 extern const OpRecord log_softmax_record = {.name = "LogSoftmax",
                                             .infer = infer,
                                             .facts = facts,
                                             .evaluate = evaluate_softmax,
                                             .upgrade = upgrade,
+                                            .downgrade = downgrade,
                                             .lower = lower_softmax};
 extern const OpRecord hardmax_record = {
-    .name = "Hardmax", .infer = infer, .facts = facts, .evaluate = evaluate_hardmax, .upgrade = upgrade};
+    .name = "Hardmax", .infer = infer, .facts = facts, .evaluate = evaluate_hardmax, .upgrade = upgrade, .downgrade = downgrade};
 
 }  // namespace bevel::ops

@@ -106,7 +106,7 @@ Facts block_facts(const FactsContext& ctx, bool to_space) {
   const Shape& wide = to_space ? output_shape(ctx, 0) : input_shape(ctx, 0);
   const std::int64_t block = attr_int(ctx.node(), "blocksize", 0).value_or(0);
   if (deep.rank() != 4 || wide.rank() != 4 || block < 1) return facts;
-  const bool crd = to_space && attr_string(ctx.node(), "mode", "DCR").value_or("DCR") == "CRD";
+  const bool crd = attr_string(ctx.node(), "mode", "DCR").value_or("DCR") == "CRD";
   IterationSpace& space = facts.space;
   space.kind = OpKind::move;
   space.loops = {{extent(wide.dims[0]), false}, {extent(wide.dims[1]), false}, {extent(deep.dims[2]), false},

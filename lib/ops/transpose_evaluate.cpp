@@ -47,13 +47,15 @@ Outputs evaluate_depth_to_space(const EvalContext& ctx) {
 
 Outputs evaluate_space_to_depth(const EvalContext& ctx) {
   BEVEL_TRY(const Blocks b, blocks_of(ctx));
+  BEVEL_TRY(const std::string mode, attr_string(ctx.node(), "mode", "DCR"));  // opset 28
+  if (mode != "DCR" && mode != "CRD") return fail_input("attribute 'mode' is '{}', expected DCR or CRD", printable(mode));
   if (b.h % b.block != 0 || b.w % b.block != 0) {
     return fail_operand(0, "input", "{} x {} is not a multiple of the block size {}", b.h, b.w, b.block);
   }
   const Tensor& x = ctx.tensor(0);
   BEVEL_TRY_STATUS(ctx.reserve(x.dtype(), x.dims()));
   const Tensor moved = permute(x.reshaped({b.n, b.c, b.h / b.block, b.block, b.w / b.block, b.block}),
-                               std::vector<int>{0, 3, 5, 1, 2, 4});
+                               mode == "DCR" ? std::vector<int>{0, 3, 5, 1, 2, 4} : std::vector<int>{0, 1, 3, 5, 2, 4});
   const auto channels = checked_mul(b.c, b.block * b.block);
   const Dims dims{b.n, channels.value_or(-1), b.h / b.block, b.w / b.block};
   if (element_count(dims) != x.size()) return fail_input("shape {} is too large", to_string(dims));

@@ -166,6 +166,52 @@ TEST_CASE("packed sub-byte elements move and convert") {
   CHECK(has(bad.attr("to", std::int64_t{1}).in(Tensor::of_strings({1}, {"seven"})).error(), "not a number"));
 }
 
+TEST_CASE("opset 24 to 28: powers of two by three roundings, signed shifts, float remainders, blocks in either order") {
+  const auto to_power = [](Floats in, const char* mode, std::int64_t saturate) {
+    Case c("Cast");
+    c.opset = 24;
+    c.attr("to", static_cast<std::int64_t>(DType::float8e8m0)).attr("round_mode", std::string(mode)).attr("saturate", saturate);
+    return c.in(floats(in)).result();
+  };
+  CHECK(to_power({1, 1.25f, 1.5f, 1.75f, 3}, "up", 1).as_floats() == Floats{1, 2, 2, 2, 4});
+  CHECK(to_power({1, 1.25f, 1.5f, 1.75f, 3}, "down", 1).as_floats() == Floats{1, 1, 1, 1, 2});
+  CHECK(to_power({1, 1.25f, 1.5f, 1.75f, 3}, "nearest", 1).as_floats() == Floats{1, 1, 2, 2, 4});
+  CHECK(to_power({std::numeric_limits<float>::infinity(), 0, 0x1p-140f}, "up", 1).as_floats() == Floats{0x1p127f, 0x1p-127f, 0x1p-127f});
+  const Tensor lost = to_power({std::numeric_limits<float>::infinity(), 0, 0x1.fp127f}, "nearest", 0);
+  for (std::int64_t i = 0; i < 3; ++i) CHECK(std::isnan(lost.as_double(i)));
+  Case sideways("Cast");
+  CHECK(has(sideways.attr("to", std::int64_t{24}).attr("round_mode", std::string("away")).in(floats({1})).error(), "round_mode"));
+
+  const auto shift = [](const char* direction, std::int64_t opset) {
+    Case c("BitShift");
+    c.opset = opset;
+    c.attr("direction", std::string(direction));
+    return c.in(Tensor::of<std::int8_t>({5}, std::vector<std::int8_t>{-8, -1, 64, -5, 5}))
+        .in(Tensor::of<std::int8_t>({5}, std::vector<std::int8_t>{1, 8, 1, -1, -1}));
+  };
+  CHECK(shift("RIGHT", 28).result().as_int64s() == Ints{-4, -1, 32, -1, 0});
+  CHECK(shift("LEFT", 28).result().as_int64s() == Ints{-16, 0, -128, 0, 0});
+  CHECK(has(shift("LEFT", 27).error(), "int8"));
+
+  const auto modulo = [](std::int64_t opset) {
+    Case c("Mod");
+    c.opset = opset;
+    return c.in(floats({-7, 7, -6, 0.0f, 5})).in(floats({3, -3, 3, -2, -std::numeric_limits<float>::infinity()}));
+  };
+  CHECK(modulo(28).floats() == Floats{2, -2, 0, -0.0f, -std::numeric_limits<float>::infinity()});
+  CHECK(std::signbit(modulo(28).floats()[3]));
+  CHECK(has(modulo(27).error(), "fmod"));
+
+  const auto deep = [](const char* mode) {
+    Case c("SpaceToDepth");
+    c.opset = 28;
+    return c.attr("blocksize", std::int64_t{2}).attr("mode", std::string(mode)).in(Tensor::of<float>({1, 2, 2, 2}, Floats{0, 1, 2, 3, 4, 5, 6, 7}));
+  };
+  CHECK(deep("DCR").floats() == Floats{0, 4, 1, 5, 2, 6, 3, 7});
+  CHECK(deep("CRD").floats() == Floats{0, 1, 2, 3, 4, 5, 6, 7});
+  CHECK(has(deep("RCD").error(), "DCR or CRD"));
+}
+
 TEST_CASE("resize keeps proportions, antialiases with unit weight, and crops") {
   const auto resize = [](Tensor x, Ints sizes, std::vector<std::pair<std::string, AttributeValue>> attributes) {
     Case c("Resize");
