@@ -22,6 +22,36 @@ class Canonical {
     }
   }
   void add(const OpaqueAttribute& opaque) { add(opaque.bytes); }
+  void add(const Type& type) { add(to_string(type)); }
+  void add(const SparseTensor& sparse) {
+    add(sparse.dims);
+    add(sparse.values);
+    add(sparse.indices);
+  }
+  void add(const AttributeReference& reference) {
+    add(reference.name);
+    add(reference.kind);
+  }
+  void add(const OpsetImport& opset) {
+    add(opset.domain);
+    add(opset.version);
+  }
+  void add(const std::vector<Attribute>& attributes) {
+    for (const Attribute& attribute : attributes) {
+      add(attribute.name);
+      add(static_cast<std::int64_t>(attribute.value.index()));
+      std::visit([this](const auto& value) { add(value); }, attribute.value);
+    }
+  }
+  void add(const Function& function) {
+    add(function.body.name);
+    add(function.domain);
+    add(function.overload);
+    add(function.opsets);
+    add(function.attributes);
+    add(function.defaults);
+    add(function.body);
+  }
   void add(const GraphPtr& graph) {
     if (graph) add(*graph);
   }
@@ -53,11 +83,7 @@ class Canonical {
       add(graph, node.inputs);
       add(graph, node.captures);
       add(graph, node.outputs);
-      for (const Attribute& attribute : node.attributes) {
-        add(attribute.name);
-        add(static_cast<std::int64_t>(attribute.value.index()));
-        std::visit([this](const auto& value) { add(value); }, attribute.value);
-      }
+      add(node.attributes);
     }
   }
   [[nodiscard]] const std::string& text() const { return text_; }
@@ -70,10 +96,7 @@ class Canonical {
 
 std::string model_hash(const Model& model) {
   Canonical canonical;
-  for (const OpsetImport& opset : model.opsets) {
-    canonical.add(opset.domain);
-    canonical.add(opset.version);
-  }
+  for (const OpsetImport& opset : model.opsets) canonical.add(opset);
   canonical.add(model.functions);
   canonical.add(model.graph);
   return sha256_hex(canonical.text());

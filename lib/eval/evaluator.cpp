@@ -109,13 +109,11 @@ class Frame {
   void store(ValueId id, HeldValue value) {
     // Noted at this time: a shared tensor may grow later by an aligned copy of its mapped bytes.
     const std::uint64_t bytes = value.heap_bytes();
-    meter_.add(bytes);
-    meter_.remove(bytes_[id.index]);
-    total_ += bytes - bytes_[id.index];
-    bytes_[id.index] = bytes;
-    held_[id.index] = std::move(value);
+    store(id, std::move(value), bytes);
   }
-  void release(ValueId id) { store(id, {}); }
+  // A value that an enclosing frame holds and counts.
+  void borrow(ValueId id, Datum datum) { store(id, std::move(datum), 0); }
+  void release(ValueId id) { store(id, {}, 0); }
   // As it lies in memory; kernels take it so.
   [[nodiscard]] HeldValue held(ValueId id) const {
     if (!id.valid()) return {};
@@ -132,6 +130,14 @@ class Frame {
   }
 
  private:
+  void store(ValueId id, HeldValue value, std::uint64_t bytes) {
+    meter_.add(bytes);
+    meter_.remove(bytes_[id.index]);
+    total_ += bytes - bytes_[id.index];
+    bytes_[id.index] = bytes;
+    held_[id.index] = std::move(value);
+  }
+
   const Graph& graph_;
   const Schedule& schedule_;
   MemoryMeter& meter_;
@@ -142,10 +148,16 @@ class Frame {
 
 class GraphEvaluator;
 
+// One call of run(), down into all subgraphs.
+struct Run {
+  const Tap* tap = nullptr;  // of the main graph
+  std::uint64_t subgraph_runs = 0;
+};
+
 class NodeContext final : public ops::EvalContext {
  public:
-  NodeContext(const GraphEvaluator& evaluator, Frame& frame, const Node& node, MemoryMeter& meter)
-      : evaluator_(evaluator), frame_(frame), node_(node), meter_(meter) {
+  NodeContext(const GraphEvaluator& evaluator, Frame& frame, const Node& node, MemoryMeter& meter, Run& run)
+      : evaluator_(evaluator), frame_(frame), node_(node), meter_(meter), run_(run) {
     for (ValueId id : node.inputs) inputs_.push_back(&frame.datum(id));
   }
   const Node& node() const override { return node_; }
@@ -172,13 +184,16 @@ class NodeContext final : public ops::EvalContext {
   Frame& frame_;
   const Node& node_;
   MemoryMeter& meter_;
+  Run& run_;
   std::vector<const Datum*> inputs_;
 };
 
 class GraphEvaluator final : public Evaluator {
  public:
   GraphEvaluator(Model model, const EvalOptions& options)
-      : model_(std::move(model)), meter_(options.max_memory_bytes ? options.max_memory_bytes : default_memory_cap()) {
+      : model_(std::move(model)),
+        meter_(options.max_memory_bytes ? options.max_memory_bytes : default_memory_cap()),
+        max_subgraph_runs_(options.max_subgraph_runs) {
     opset_ = model_.opset();
     schedule_all(model_.graph);
     if (!options.use_kernels.value_or(true)) return;
@@ -192,9 +207,12 @@ class GraphEvaluator final : public Evaluator {
 
   Result<std::vector<Datum>> run(std::span<const Datum> inputs, const Tap* tap) const override {
     const Schedule& schedule = schedules_.at(&model_.graph);
-    BEVEL_TRY_STATUS(check_inputs(schedule, inputs));
+    const std::vector<ValueId>& all = model_.graph.inputs();
+    const std::vector<ValueId>& ids = inputs.size() == all.size() ? all : schedule.fed_inputs;
+    BEVEL_TRY_STATUS(check_inputs(ids, inputs));
+    Run this_run{tap};
     try {
-      return run_graph(model_.graph, schedule, inputs, {}, tap);
+      return run_graph(model_.graph, schedule, ids, inputs, {}, this_run);
     } catch (const std::bad_alloc&) {
       return fail_input("the machine has no memory left for the model's tensors");
     }
@@ -204,16 +222,20 @@ class GraphEvaluator final : public Evaluator {
   const Model& model() const override { return model_; }
   std::int64_t opset() const { return opset_; }
 
-  Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::span<const Datum> inputs,
-                                          std::span<const Datum> captures) const {
+  Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::span<const Datum> inputs, std::span<const Datum> captures,
+                                          Run& run) const {
     const auto found = schedules_.find(&subgraph);
     BEVEL_CHECK(found != schedules_.end());
-    if (inputs.size() != found->second.fed_inputs.size() || captures.size() != subgraph.captures().size()) {
+    if (inputs.size() != subgraph.inputs().size() || captures.size() != subgraph.captures().size()) {
       return fail_input("subgraph '{}' takes {} inputs and {} captured values, but was given {} and {}",
-                        printable(subgraph.name), found->second.fed_inputs.size(), subgraph.captures().size(),
-                        inputs.size(), captures.size());
+                        printable(subgraph.name), subgraph.inputs().size(), subgraph.captures().size(), inputs.size(),
+                        captures.size());
     }
-    return run_graph(subgraph, found->second, inputs, captures, nullptr);
+    if (++run.subgraph_runs > max_subgraph_runs_) {
+      return fail_input("the loops and branches of the model have run {} subgraphs, which is the limit for one run of it",
+                        max_subgraph_runs_);
+    }
+    return run_graph(subgraph, found->second, subgraph.inputs(), inputs, captures, run);
   }
 
  private:
@@ -224,12 +246,12 @@ class GraphEvaluator final : public Evaluator {
     }
   }
 
-  Status check_inputs(const Schedule& schedule, std::span<const Datum> inputs) const {
-    if (inputs.size() != schedule.fed_inputs.size()) {
-      return fail_input("the model needs {} inputs, but {} were given", schedule.fed_inputs.size(), inputs.size());
+  Status check_inputs(const std::vector<ValueId>& ids, std::span<const Datum> inputs) const {
+    if (inputs.size() != ids.size()) {
+      return fail_input("the model needs {} inputs, but {} were given", ids.size(), inputs.size());
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const Value& value = model_.graph.value(schedule.fed_inputs[i]);
+      const Value& value = model_.graph.value(ids[i]);
       const Tensor* tensor = inputs[i].tensor();
       if (!tensor || !value.type.is_tensor()) continue;
       const Shape& shape = value.type.shape;
@@ -248,15 +270,17 @@ class GraphEvaluator final : public Evaluator {
     return {};
   }
 
-  Result<std::vector<Datum>> run_graph(const Graph& graph, const Schedule& schedule, std::span<const Datum> inputs,
-                                       std::span<const Datum> captures, const Tap* tap) const {
+  // `ids` are the graph's inputs that `inputs` are for.
+  Result<std::vector<Datum>> run_graph(const Graph& graph, const Schedule& schedule, const std::vector<ValueId>& ids,
+                                       std::span<const Datum> inputs, std::span<const Datum> captures, Run& run) const {
     Frame frame(graph, schedule, meter_);
-    for (std::size_t i = 0; i < inputs.size(); ++i) frame.store(schedule.fed_inputs[i], inputs[i]);
-    for (std::size_t i = 0; i < captures.size(); ++i) frame.store(graph.captures()[i], captures[i]);
+    for (std::size_t i = 0; i < inputs.size(); ++i) frame.store(ids[i], inputs[i]);
+    for (std::size_t i = 0; i < captures.size(); ++i) frame.borrow(graph.captures()[i], captures[i]);
     for (const Step& step : schedule.steps) {
+      const Tap* tap = &graph == &model_.graph ? run.tap : nullptr;
       BEVEL_TRY(const bool done, run_kernels(frame, step, tap));
       for (NodeId id : step.nodes) {
-        if (!done && !(step.group >= 0 && already_computed(frame, id))) BEVEL_TRY_STATUS(run_node(frame, id, tap));
+        if (!done && !(step.group >= 0 && already_computed(frame, id))) BEVEL_TRY_STATUS(run_node(frame, id, tap, run));
       }
       for (ValueId id : step.last_reads) frame.release(id);
     }
@@ -301,11 +325,11 @@ class GraphEvaluator final : public Evaluator {
 
   [[nodiscard]] bool wants(const std::string& name) const { return tapped_.empty() || tapped_.contains(name); }
 
-  Status run_node(Frame& frame, NodeId id, const Tap* tap) const {
+  Status run_node(Frame& frame, NodeId id, const Tap* tap, Run& run) const {
     const Node& node = frame.graph().node(id);
     const ops::OpRecord* record = ops::find_op(node);
     BEVEL_CHECK(record && record->evaluate);
-    NodeContext context(*this, frame, node, meter_);
+    NodeContext context(*this, frame, node, meter_, run);
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       const Datum& datum = context.input(i);
       const bool required = static_cast<int>(i) < record->min_inputs;
@@ -335,6 +359,7 @@ class GraphEvaluator final : public Evaluator {
   Model model_;
   std::int64_t opset_ = 0;
   mutable MemoryMeter meter_;
+  std::uint64_t max_subgraph_runs_;
   plan::Grouping grouping_;                // of the top graph, when kernels are in use
   std::unique_ptr<GroupKernels> kernels_;  // refers to model_ and grouping_
   std::unordered_map<const Graph*, Schedule> schedules_;  // looked up, never walked
@@ -350,7 +375,7 @@ Result<std::vector<Datum>> NodeContext::run_subgraph(const Graph& subgraph, std:
   for (std::size_t i = 0; i < subgraph.captures().size(); ++i) {
     captures.push_back(frame_.datum(node_.captures[first_capture + i]));
   }
-  return evaluator_.run_subgraph(subgraph, inputs, captures);
+  return evaluator_.run_subgraph(subgraph, inputs, captures, run_);
 }
 
 }  // namespace

@@ -16,10 +16,14 @@
 
 namespace bevel::eval {
 
+// Trips of loops (Loop, Scan, SequenceMap) and branches of If, all of one run together: a loop may be told to run 2^63 times.
+constexpr std::uint64_t kMaxSubgraphRuns = 10'000'000;
+
 struct EvalOptions {
   // Groups that lower run the runtime's kernels. Default: when the graph has integer groups. Off: reference evaluation only.
   std::optional<bool> use_kernels;
   std::uint64_t max_memory_bytes = 0;  // cap on live tensor bytes; 0: 80 % of the machine's memory
+  std::uint64_t max_subgraph_runs = kMaxSubgraphRuns;
 };
 
 // Called with each computed value as soon as it exists (logical order), and for inputs and initializers never.
@@ -32,8 +36,9 @@ class Evaluator {
   // evaluation is an error here (exit 5: "cannot be evaluated").
   static Result<std::unique_ptr<Evaluator>> create(const Model& model, const EvalOptions& options = {});
   virtual ~Evaluator() = default;
-  // Inputs in the order of the graph's inputs that need data (data::inputs_needing_data); outputs in graph order. Thread-safe:
-  // one evaluator serves many threads.
+  // Inputs in the order of the graph's inputs that need data (data::inputs_needing_data), or one for each of the graph's inputs:
+  // those that are initializers too then replace these, where given. Outputs in graph order. Thread-safe: one evaluator serves many
+  // threads.
   [[nodiscard]] virtual Result<std::vector<Datum>> run(std::span<const Datum> inputs, const Tap* tap = nullptr) const = 0;
   // Values that a tap wants; empty means all. Others may be skipped or freed early.
   virtual void set_tapped(std::vector<std::string> names) = 0;

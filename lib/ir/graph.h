@@ -190,6 +190,16 @@ struct OpsetImport {
   bool operator==(const OpsetImport&) const = default;
 };
 
+// A function of the model itself (FunctionProto). A node of its domain, name and overload calls it, with one operand for each input
+// and output of the body, or fewer: inputs and outputs at the end may be left out.
+struct Function {
+  std::string domain, overload;
+  std::vector<std::string> attributes;  // that a call gives, or leaves out with what refers to them
+  std::vector<Attribute> defaults;      // that a call may give; else these are taken
+  std::vector<OpsetImport> opsets;      // its own: the model's say nothing about the body
+  Graph body;                           // bears the function's name, doc string and unknown fields; captures nothing
+};
+
 struct Model {
   Graph graph;
   std::int64_t ir_version = 0;
@@ -197,7 +207,7 @@ struct Model {
   std::string producer_name, producer_version, domain, doc_string;
   std::int64_t model_version = 0;
   std::vector<std::pair<std::string, std::string>> metadata;
-  std::vector<std::string> functions;  // FunctionProto bytes, unchanged
+  std::vector<Function> functions;     // carried through as they are; ops::inline_functions puts them where they are called
   std::string opaque;                  // unknown protobuf fields (training_info, configuration, newer ones)
   std::string source;                  // the file's name for messages; never written
 

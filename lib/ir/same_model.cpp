@@ -18,8 +18,7 @@ class Comparison {
            field("producer_version", a.producer_version == b.producer_version) &&
            field("domain", a.domain == b.domain) && field("doc_string", a.doc_string == b.doc_string) &&
            field("model_version", a.model_version == b.model_version) && field("metadata", a.metadata == b.metadata) &&
-           field("functions", a.functions == b.functions) && field("opaque fields", a.opaque == b.opaque) &&
-           graphs(a.graph, b.graph);
+           field("opaque fields", a.opaque == b.opaque) && functions(a.functions, b.functions) && graphs(a.graph, b.graph);
   }
 
  private:
@@ -28,6 +27,19 @@ class Comparison {
     return false;
   }
   bool field(const char* name, bool same) { return same || differ(fmt::format("the models differ in {}", name)); }
+
+  bool functions(const std::vector<Function>& a, const std::vector<Function>& b) {
+    if (a.size() != b.size()) return differ(fmt::format("the models have {} and {} functions", a.size(), b.size()));
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      const std::string where = fmt::format("function '{}' ", printable(a[i].body.name));
+      if (a[i].domain != b[i].domain || a[i].overload != b[i].overload || a[i].opsets != b[i].opsets ||
+          a[i].attributes != b[i].attributes) {
+        return differ(where + "differs in its domain, overload, opset imports or attributes");
+      }
+      if (!attributes(where, a[i].defaults, b[i].defaults) || !graphs(a[i].body, b[i].body)) return false;
+    }
+    return true;
+  }
 
   bool graphs(const Graph& a, const Graph& b) {
     if (a.name != b.name) return differ(fmt::format("graph names '{}' and '{}'", printable(a.name), printable(b.name)));
@@ -101,25 +113,22 @@ class Comparison {
     }
     if (a.doc_string != b.doc_string) return differ(where + "doc_string");
     if (a.opaque != b.opaque) return differ(where + "opaque fields");
-    if (a.attributes.size() != b.attributes.size()) {
-      return differ(where + fmt::format("has {} and {} attributes", a.attributes.size(), b.attributes.size()));
-    }
-    for (std::size_t i = 0; i < a.attributes.size(); ++i) {
-      if (a.attributes[i].name != b.attributes[i].name || a.attributes[i].doc_string != b.attributes[i].doc_string ||
-          a.attributes[i].opaque != b.attributes[i].opaque ||
-          a.attributes[i].value.index() != b.attributes[i].value.index()) {
-        return differ(where + fmt::format("attribute {}: '{}' and '{}'", i, printable(a.attributes[i].name),
-                                          printable(b.attributes[i].name)));
+    return attributes(where, a.attributes, b.attributes);
+  }
+
+  bool attributes(const std::string& where, const std::vector<Attribute>& a, const std::vector<Attribute>& b) {
+    if (a.size() != b.size()) return differ(where + fmt::format("has {} and {} attributes", a.size(), b.size()));
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      if (a[i].name != b[i].name || a[i].doc_string != b[i].doc_string || a[i].opaque != b[i].opaque ||
+          a[i].value.index() != b[i].value.index()) {
+        return differ(where + fmt::format("attribute {}: '{}' and '{}'", i, printable(a[i].name), printable(b[i].name)));
       }
       const bool same = std::visit(
-          [&](const auto& value) {
-            return same_value(value, std::get<std::decay_t<decltype(value)>>(b.attributes[i].value));
-          },
-          a.attributes[i].value);
+          [&](const auto& value) { return same_value(value, std::get<std::decay_t<decltype(value)>>(b[i].value)); },
+          a[i].value);
       if (!same) {
         const std::string inner = why_ ? *why_ : "";
-        return differ(where + fmt::format("attribute '{}' differs{}{}", printable(a.attributes[i].name),
-                                          inner.empty() ? "" : ": ", inner));
+        return differ(where + fmt::format("attribute '{}' differs{}{}", printable(a[i].name), inner.empty() ? "" : ": ", inner));
       }
     }
     return true;
@@ -127,6 +136,9 @@ class Comparison {
 
   static bool same_value(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
   static bool same_value(const Tensor& a, const Tensor& b) { return a.same_bits(b); }
+  static bool same_value(const SparseTensor& a, const SparseTensor& b) {
+    return a.dims == b.dims && a.values.same_bits(b.values) && a.indices.same_bits(b.indices);
+  }
   bool same_value(const GraphPtr& a, const GraphPtr& b) { return a == b || (a && b && graphs(*a, *b)); }
   template <typename T>
   bool same_value(const std::vector<T>& a, const std::vector<T>& b) {

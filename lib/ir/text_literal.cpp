@@ -1,6 +1,8 @@
 #include "lib/ir/text_literal.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -8,6 +10,11 @@
 
 namespace bevel {
 namespace {
+
+// By the number of AttributeProto.AttributeType.
+constexpr std::string_view kAttributeKinds[] = {"undefined", "float", "int", "string", "tensor", "graph", "floats", "ints",
+                                                "strings", "tensors", "graphs", "sparse_tensor", "sparse_tensors",
+                                                "type_proto", "type_protos"};
 
 constexpr std::int64_t kMaxRandomElements = 1 << 26;  // a few characters must not allocate without bound
 
@@ -166,6 +173,17 @@ Result<Tensor> read_tensor(TextLexer& lexer, const Type& type) {
   if (type.dtype == DType::string) return Tensor::of_strings(dims, std::move(strings));
   if (is_complex) return Tensor::from_bytes(type.dtype, dims, raw);
   return out;
+}
+
+std::string_view attribute_kind_name(std::int64_t kind) {
+  const bool known = kind >= 0 && kind < static_cast<std::int64_t>(std::size(kAttributeKinds));
+  return kAttributeKinds[known ? static_cast<std::size_t>(kind) : 0];
+}
+
+std::optional<std::int64_t> attribute_kind(std::string_view name) {
+  const auto found = std::find(std::begin(kAttributeKinds), std::end(kAttributeKinds), name);
+  if (found == std::end(kAttributeKinds)) return std::nullopt;
+  return found - std::begin(kAttributeKinds);
 }
 
 }  // namespace bevel

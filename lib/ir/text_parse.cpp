@@ -16,6 +16,7 @@ struct Scope {
   Graph& graph;
   Scope* outer = nullptr;
   std::map<std::string, Type> declared;  // outputs and value_info, by name: given to values as they appear
+  bool function = false;                 // value_info may name inputs: they are declared without a type
 };
 
 class Parser {
@@ -27,31 +28,54 @@ class Parser {
     BEVEL_TRY_STATUS(header(model));
     Scope scope{model.graph, nullptr, {}};
     BEVEL_TRY_STATUS(graph(scope));
-    if (!lexer_.at_end()) return lexer_.error("the end of the text");
+    while (lexer_.peek("<")) {
+      BEVEL_TRY(Function one, function());
+      model.functions.push_back(std::move(one));
+    }
+    if (!lexer_.at_end()) return lexer_.error("a function or the end of the text");
     return model;
   }
 
  private:
   // --- header ------------------------------------------------------------------------------------------------------
-  Status header(Model& model) {
+  // <field: value, ...>; read(key) reads a value.
+  template <typename Read>
+  Status header_fields(Read&& read) {
     BEVEL_TRY_STATUS(lexer_.expect("<"));
     for (bool first = true; !lexer_.accept(">"); first = false) {
       if (!first) BEVEL_TRY_STATUS(lexer_.expect(","));
       const std::string_view key = lexer_.word();
       if (key.empty()) return lexer_.error("a header field");
       BEVEL_TRY_STATUS(lexer_.expect(":"));
+      BEVEL_TRY_STATUS(read(key));
+    }
+    return {};
+  }
+
+  Status opset_imports(std::vector<OpsetImport>& opsets) {
+    return lexer_.bracketed([&]() -> Status {
+      BEVEL_TRY(std::string domain, lexer_.quoted());
+      BEVEL_TRY_STATUS(lexer_.expect(":"));
+      BEVEL_TRY(const std::int64_t version, lexer_.integer());
+      opsets.push_back({std::move(domain), version});
+      return {};
+    });
+  }
+
+  Status text_field(std::string_view key, std::string* field) {
+    if (!field) return lexer_.wrong("unknown header field '{}'", key);
+    BEVEL_TRY(*field, lexer_.quoted());
+    return {};
+  }
+
+  Status header(Model& model) {
+    return header_fields([&](std::string_view key) -> Status {
       if (key == "ir_version") {
         BEVEL_TRY(model.ir_version, lexer_.integer());
       } else if (key == "model_version") {
         BEVEL_TRY(model.model_version, lexer_.integer());
       } else if (key == "opset_import") {
-        BEVEL_TRY_STATUS(lexer_.bracketed([&]() -> Status {
-          BEVEL_TRY(std::string domain, lexer_.quoted());
-          BEVEL_TRY_STATUS(lexer_.expect(":"));
-          BEVEL_TRY(const std::int64_t version, lexer_.integer());
-          model.opsets.push_back({std::move(domain), version});
-          return {};
-        }));
+        return opset_imports(model.opsets);
       } else if (key == "metadata_props") {
         BEVEL_TRY_STATUS(lexer_.bracketed([&]() -> Status {
           BEVEL_TRY(std::string entry, lexer_.quoted());
@@ -60,22 +84,69 @@ class Parser {
           model.metadata.emplace_back(std::move(entry), std::move(value));
           return {};
         }));
-      } else if (key == "functions") {
-        BEVEL_TRY_STATUS(lexer_.bracketed([&]() -> Status {
-          BEVEL_TRY(std::string bytes, lexer_.quoted());
-          model.functions.push_back(std::move(bytes));
-          return {};
-        }));
       } else {
-        std::string* field = key == "producer_name"      ? &model.producer_name
-                             : key == "producer_version" ? &model.producer_version
-                             : key == "domain"           ? &model.domain
-                             : key == "doc_string"       ? &model.doc_string
-                             : key == "opaque"           ? &model.opaque
-                                                         : nullptr;
-        if (!field) return lexer_.wrong("unknown header field '{}'", key);
-        BEVEL_TRY(*field, lexer_.quoted());
+        return text_field(key, key == "producer_name"      ? &model.producer_name
+                               : key == "producer_version" ? &model.producer_version
+                               : key == "domain"           ? &model.domain
+                               : key == "doc_string"       ? &model.doc_string
+                               : key == "opaque"           ? &model.opaque
+                                                           : nullptr);
       }
+      return {};
+    });
+  }
+
+  // --- functions ---------------------------------------------------------------------------------------------------
+  // <domain: "d", opset_import: ["" : 18]> name <required, optional: kind = value> (inputs) => (outputs) { nodes }
+  Result<Function> function() {
+    Function function;
+    Graph& body = function.body;
+    BEVEL_TRY_STATUS(header_fields([&](std::string_view key) -> Status {
+      if (key == "opset_import") return opset_imports(function.opsets);
+      return text_field(key, key == "domain"       ? &function.domain
+                             : key == "overload"   ? &function.overload
+                             : key == "doc_string" ? &body.doc_string
+                             : key == "opaque"     ? &body.opaque
+                                                   : nullptr);
+    }));
+    BEVEL_TRY(body.name, lexer_.name("a function's name"));
+    Scope scope{body, nullptr, {}, /*function=*/true};
+    BEVEL_TRY_STATUS(function_attributes(function));
+    BEVEL_TRY_STATUS(lexer_.expect("("));
+    BEVEL_TRY(const std::vector<std::string> inputs, name_list(")"));
+    BEVEL_TRY_STATUS(lexer_.expect(")"));
+    for (const std::string& input : inputs) {
+      if (input.empty()) return lexer_.error("an input's name");
+      if (body.find_value(input).valid()) return lexer_.wrong("value '{}' is defined twice", printable(input));
+      body.add_input(input, {});
+    }
+    BEVEL_TRY_STATUS(lexer_.expect("=>"));
+    BEVEL_TRY_STATUS(lexer_.expect("("));
+    BEVEL_TRY(const std::vector<std::string> outputs, name_list(")"));
+    BEVEL_TRY_STATUS(lexer_.expect(")"));
+    BEVEL_TRY(const std::vector<std::string> declared, side_values(scope));
+    for (const std::string& name : declared) {
+      const ValueId id = body.find_value(name);
+      if (id.valid()) body.set_type(id, scope.declared[name]);
+    }
+    BEVEL_TRY_STATUS(nodes_and_outputs(scope, outputs, declared, 0));
+    return function;
+  }
+
+  Status function_attributes(Function& function) {
+    if (!lexer_.accept("<")) return {};
+    for (bool first = true; !lexer_.accept(">"); first = false) {
+      if (!first) BEVEL_TRY_STATUS(lexer_.expect(","));
+      BEVEL_TRY(std::string key, lexer_.name("an attribute's name"));
+      if (lexer_.peek(",") || lexer_.peek(">")) {
+        function.attributes.push_back(std::move(key));
+        continue;
+      }
+      Graph nothing;
+      Scope scope{nothing, nullptr, {}};
+      Node node;
+      BEVEL_TRY(AttributeValue value, typed_attribute(scope, node, 0));
+      function.defaults.push_back({std::move(key), std::move(value), {}});
     }
     return {};
   }
@@ -108,21 +179,36 @@ class Parser {
       scope.declared[output] = std::move(declared);
       outputs.push_back(output);
     }
+    BEVEL_TRY(const std::vector<std::string> value_info, side_values(scope));
+    return nodes_and_outputs(scope, outputs, value_info, depth);
+  }
+
+  // Initializers, and types of other values, whose names are returned.
+  Result<std::vector<std::string>> side_values(Scope& scope) {
     std::vector<std::string> value_info;
-    if (lexer_.accept("<")) {
-      for (bool first = true; !lexer_.accept(">"); first = false) {
-        if (!first) BEVEL_TRY_STATUS(lexer_.expect(","));
-        BEVEL_TRY(Type declared, read_type(lexer_));
-        BEVEL_TRY(const std::string value, new_value_name(graph, "a value's name"));
-        if (lexer_.accept("=")) {
-          BEVEL_TRY(Tensor constant, read_tensor(lexer_, declared));
-          graph.add_constant(value, std::move(constant));
-        } else {
-          scope.declared[value] = std::move(declared);
-          value_info.push_back(value);
-        }
+    if (!lexer_.accept("<")) return value_info;
+    for (bool first = true; !lexer_.accept(">"); first = false) {
+      if (!first) BEVEL_TRY_STATUS(lexer_.expect(","));
+      BEVEL_TRY(Type declared, read_type(lexer_));
+      BEVEL_TRY(const std::string value, lexer_.name("a value's name"));
+      if (value.empty()) return lexer_.error("a value's name");
+      if (!scope.function && scope.graph.find_value(value).valid()) {
+        return lexer_.wrong("value '{}' is defined twice", printable(value));
+      }
+      if (!scope.function && lexer_.accept("=")) {
+        BEVEL_TRY(Tensor constant, read_tensor(lexer_, declared));
+        scope.graph.add_constant(value, std::move(constant));
+      } else {
+        scope.declared[value] = std::move(declared);
+        value_info.push_back(value);
       }
     }
+    return value_info;
+  }
+
+  Status nodes_and_outputs(Scope& scope, const std::vector<std::string>& outputs, const std::vector<std::string>& value_info,
+                           int depth) {
+    Graph& graph = scope.graph;
     BEVEL_TRY_STATUS(lexer_.expect("{"));
     while (!lexer_.accept("}")) BEVEL_TRY_STATUS(node(scope, depth));
     for (const std::string& output : outputs) {
@@ -231,19 +317,51 @@ class Parser {
       if (!first) BEVEL_TRY_STATUS(lexer_.expect(","));
       BEVEL_TRY(std::string key, lexer_.name("an attribute's name"));
       if (node.attribute(key)) return lexer_.wrong("attribute '{}' is given twice", printable(key));
-      std::string kind;
-      if (lexer_.accept(":")) kind = lexer_.word();
-      BEVEL_TRY_STATUS(lexer_.expect("="));
-      BEVEL_TRY(AttributeValue value, attribute_value(scope, node, kind, depth));
+      BEVEL_TRY(AttributeValue value, typed_attribute(scope, node, depth));
       node.attributes.push_back({std::move(key), std::move(value), {}});
     }
     return {};
+  }
+
+  // `: kind = value`, or `= value` where the value tells its kind.
+  Result<AttributeValue> typed_attribute(Scope& scope, Node& node, int depth) {
+    std::string kind;
+    if (lexer_.accept(":")) kind = lexer_.word();
+    BEVEL_TRY_STATUS(lexer_.expect("="));
+    if (lexer_.accept("@")) {
+      const auto number = attribute_kind(kind);
+      if (!number) return lexer_.wrong("a reference states its kind, as in 'axis: int = @axis'; '{}' is none", printable(kind));
+      BEVEL_TRY(std::string target, lexer_.name("an attribute's name"));
+      return AttributeValue(AttributeReference{std::move(target), *number});
+    }
+    return attribute_value(scope, node, kind, depth);
+  }
+
+  Result<SparseTensor> sparse_tensor() {
+    SparseTensor sparse;
+    BEVEL_TRY_STATUS(lexer_.bracketed([&]() -> Status {
+      BEVEL_TRY(const std::int64_t extent, lexer_.integer());
+      sparse.dims.push_back(extent);
+      return {};
+    }));
+    BEVEL_TRY(sparse.values, typed_tensor());
+    BEVEL_TRY_STATUS(lexer_.expect("at"));
+    BEVEL_TRY(sparse.indices, typed_tensor());
+    return sparse;
   }
 
   Result<AttributeValue> attribute_value(Scope& scope, Node& node, const std::string& kind, int depth) {
     if (kind == "opaque") {
       BEVEL_TRY(std::string bytes, lexer_.quoted());
       return OpaqueAttribute{std::move(bytes)};
+    }
+    if (kind == "type_proto") {
+      BEVEL_TRY(Type type, read_type(lexer_));
+      return AttributeValue(std::move(type));
+    }
+    if (kind == "sparse_tensor") {
+      BEVEL_TRY(SparseTensor sparse, sparse_tensor());
+      return AttributeValue(std::move(sparse));
     }
     if (lexer_.peek("[")) return list_value(scope, node, kind, depth);
     if (lexer_.looks_like_number()) {

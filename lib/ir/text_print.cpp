@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "lib/ir/text_literal.h"
 #include "lib/support/hash.h"
 
 namespace bevel {
@@ -67,14 +68,8 @@ class Printer {
   std::string text;
 
   void model(const Model& model) {
-    text += fmt::format("<ir_version: {}, opset_import: [", model.ir_version);
-    for (std::size_t i = 0; i < model.opsets.size(); ++i) {
-      text += fmt::format("{}{} : {}", i > 0 ? ", " : "", quote(model.opsets[i].domain), model.opsets[i].version);
-    }
-    text += ']';
-    const auto field = [&](const char* name, const std::string& value) {
-      if (!value.empty()) text += fmt::format(",\n {}: {}", name, quote(value));
-    };
+    text += fmt::format("<ir_version: {}, ", model.ir_version);
+    opset_imports(model.opsets);
     field("producer_name", model.producer_name);
     field("producer_version", model.producer_version);
     field("domain", model.domain);
@@ -88,16 +83,34 @@ class Printer {
       }
       text += ']';
     }
-    if (!model.functions.empty()) {
-      text += ",\n functions: [";
-      for (std::size_t i = 0; i < model.functions.size(); ++i) {
-        text += (i > 0 ? ", " : "") + quote(model.functions[i]);
-      }
-      text += ']';
-    }
     field("opaque", model.opaque);
     text += ">\n";
     graph(model.graph, "");
+    text += '\n';
+    for (const Function& one : model.functions) function(one);
+  }
+
+  // As ONNX's text syntax has it: a header, name <required, optional: kind = default> (inputs) => (outputs), nodes.
+  void function(const Function& function) {
+    text += fmt::format("<domain: {}, ", quote(function.domain));
+    opset_imports(function.opsets);
+    field("overload", function.overload);
+    field("doc_string", function.body.doc_string);
+    field("opaque", function.body.opaque);
+    text += ">\n" + identifier(function.body.name);
+    const std::size_t count = function.attributes.size() + function.defaults.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      text += i > 0 ? ", " : " <";
+      if (i < function.attributes.size()) text += identifier(function.attributes[i]);
+      else attribute(function.defaults[i - function.attributes.size()], "");
+    }
+    text += count > 0 ? "> (" : " (";
+    list(function.body, function.body.inputs());
+    text += ") => (";
+    list(function.body, function.body.outputs());
+    text += ")\n";
+    side_values(function.body, "", /*of_function=*/true);
+    nodes(function.body, "");
     text += '\n';
   }
 
@@ -115,22 +128,39 @@ class Printer {
       typed_value(graph.value(graph.outputs()[i]));
     }
     text += ")\n";
-    side_values(graph, indent);
+    side_values(graph, indent, /*of_function=*/false);
+    nodes(graph, indent);
+  }
+
+ private:
+  void opset_imports(const std::vector<OpsetImport>& opsets) {
+    text += "opset_import: [";
+    for (std::size_t i = 0; i < opsets.size(); ++i) {
+      text += fmt::format("{}{} : {}", i > 0 ? ", " : "", quote(opsets[i].domain), opsets[i].version);
+    }
+    text += ']';
+  }
+
+  void field(const char* name, const std::string& value) {
+    if (!value.empty()) text += fmt::format(",\n {}: {}", name, quote(value));
+  }
+
+  void nodes(const Graph& graph, const std::string& indent) {
     text += indent + "{\n";
     for (const NodeId id : graph.node_order()) node(graph, id, indent + "  ");
     text += indent + "}";
   }
 
- private:
-  // Initializers, then declared types of intermediate values, each on its line.
-  void side_values(const Graph& graph, const std::string& indent) {
+  // Initializers, then declared types of intermediate values (of a function: of inputs and outputs as well), each on its line.
+  void side_values(const Graph& graph, const std::string& indent, bool of_function) {
     const char* separator = "<";
     const std::string line = ",\n" + indent + " ";
     for (const bool constants : {true, false}) {
       for (const ValueId id : graph.value_ids()) {
         const Value& value = graph.value(id);
-        if (value.is_input || value.is_capture || value.constant.has_value() != constants) continue;
-        if (!constants && (!value.declared || value.output_slots > 0)) continue;
+        if (value.is_capture || value.constant.has_value() != constants) continue;
+        if (!of_function && (value.is_input || (!constants && value.output_slots > 0))) continue;
+        if (!constants && !value.declared) continue;
         text += separator[0] == '<' ? indent + "<" : line;
         separator = ",";
         if (constants) {
@@ -346,6 +376,18 @@ class Printer {
       bracketed(name, "graphs", *gs, graph_literal);
     } else if (const auto* opaque = std::get_if<OpaqueAttribute>(&value)) {
       text += name + ": opaque = " + quote(opaque->bytes);
+    } else if (const auto* held = std::get_if<Type>(&value)) {
+      text += name + ": type_proto = ";
+      type(*held);
+    } else if (const auto* sparse = std::get_if<SparseTensor>(&value)) {
+      text += name + ": sparse_tensor = [";
+      for (std::size_t i = 0; i < sparse->dims.size(); ++i) text += fmt::format("{}{}", i > 0 ? "," : "", sparse->dims[i]);
+      text += "] ";
+      tensor_literal(sparse->values);
+      text += " at ";
+      tensor_literal(sparse->indices);
+    } else if (const auto* reference = std::get_if<AttributeReference>(&value)) {
+      text += fmt::format("{}: {} = @{}", name, attribute_kind_name(reference->kind), identifier(reference->name));
     }
   }
 

@@ -278,6 +278,24 @@ Status verify(const Model& model) {
     return fail_input("graph '{}': value '{}' is captured from an enclosing graph, but the main graph has none",
                       printable(model.graph.name), printable(model.graph.value(model.graph.captures()[0]).name));
   }
+  std::set<std::vector<std::string_view>> functions;
+  for (const Function& function : model.functions) {
+    const std::string where = fmt::format("function '{}'", printable(function.body.name));
+    if (!functions.insert({function.domain, function.body.name, function.overload}).second) {
+      return fail_input("{}: is defined twice in domain '{}'; expected one of each domain, name and overload", where,
+                        printable(function.domain));
+    }
+    if (!function.body.captures().empty()) {
+      return fail_input("{}: value '{}' is captured from an enclosing graph, but a function has none", where,
+                        printable(function.body.value(function.body.captures()[0]).name));
+    }
+    for (ValueId id : function.body.value_ids()) {
+      if (!function.body.value(id).constant) continue;
+      return fail_input("{}: value '{}' is an initializer, which functions have none of", where,
+                        printable(function.body.value(id).name));
+    }
+    if (auto status = verify_graph(function.body); !status) return located(where, std::move(status).error());
+  }
   return verify(model.graph);
 }
 

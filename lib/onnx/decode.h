@@ -106,5 +106,11 @@ Result<Type> decode_type(const Pieces& pieces, std::uint32_t max_rank);
 
 // GraphProto with everything in it.
 Result<Graph> decode_graph(Source& source, const Pieces& pieces);
+// FunctionProto: a body as a graph whose inputs and outputs have no types.
+Result<Function> decode_function(Source& source, std::string_view bytes);
+
+// OperatorSetIdProto; "ai.onnx" is another spelling of the default domain. Twice with one version is once.
+Status decode_opset(std::string_view bytes, std::vector<OpsetImport>& opsets);
+std::string normalized_domain(std::string_view domain);
 
 }  // namespace bevel::onnx

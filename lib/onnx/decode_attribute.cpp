@@ -24,21 +24,28 @@ std::uint32_t value_field(std::int64_t type) {
     case at::kStrings: return af::kStrings;
     case at::kTensors: return af::kTensors;
     case at::kGraphs: return af::kGraphs;
+    case at::kSparseTensor: return af::kSparseTensor;
+    case at::kTypeProto: return af::kTypeProto;
     default: return 0;
   }
 }
 
 // The attribute type of a field, for files of IR versions 1 and 2, which do not say the type.
 std::int64_t type_of_field(std::uint32_t number) {
-  for (std::int64_t type = at::kFloat; type <= at::kGraphs; ++type)
+  for (std::int64_t type = at::kFloat; type <= at::kTypeProto; ++type)
     if (value_field(type) == number) return type;
   return at::kUndefined;
+}
+
+bool is_head(const Field& field) {
+  return field.number == af::kName || field.number == af::kDocString || field.number == af::kType ||
+         field.number == af::kRefAttrName;
 }
 
 struct Head {
   std::string name, doc_string;
   std::int64_t type = at::kUndefined;
-  bool reference = false;    // ref_attr_name: a function's parameter stands here
+  std::string reference;     // ref_attr_name: a function's parameter stands here
   std::uint32_t only = 0;    // the one value field that is present
   bool several = false;
 };
@@ -50,7 +57,7 @@ Result<Head> read_head(const Pieces& pieces) {
       case af::kName: head.name = field.bytes; return {};
       case af::kDocString: head.doc_string = field.bytes; return {};
       case af::kType: head.type = static_cast<std::int32_t>(field.scalar); return {};
-      case af::kRefAttrName: head.reference = !field.bytes.empty(); return {};
+      case af::kRefAttrName: head.reference = field.bytes; return {};
       default:
         if (type_of_field(field.number) == at::kUndefined) return {};
         if (head.only != 0 && head.only != field.number) head.several = true;
@@ -93,10 +100,15 @@ struct Contents {
   std::string opaque;
 };
 
-Result<Contents> tensor_contents(Source& source, const Pieces& pieces, const Pieces& proto) {
+// A tensor type that Bevel knows, or none stated.
+Result<bool> is_known_tensor(const Pieces& proto) {
   BEVEL_TRY(const TensorHead head, decode_tensor_head(proto));
-  if (head.data_type != 0 && !is_known_dtype(static_cast<int>(head.data_type)))
-    return Contents{OpaqueAttribute{join(pieces)}, {}};
+  return head.data_type == 0 || is_known_dtype(static_cast<int>(head.data_type));
+}
+
+Result<Contents> tensor_contents(Source& source, const Pieces& pieces, const Pieces& proto) {
+  BEVEL_TRY(const bool known, is_known_tensor(proto));
+  if (!known) return Contents{OpaqueAttribute{join(pieces)}, {}};
   BEVEL_TRY(DecodedTensor decoded, decode_tensor(source, proto));
   // The rest is kept as a second occurrence of the field, which protobuf merges into the first.
   Writer opaque;
@@ -107,15 +119,48 @@ Result<Contents> tensor_contents(Source& source, const Pieces& pieces, const Pie
 Result<Contents> tensors_contents(Source& source, const Pieces& pieces, const Pieces& protos) {
   std::vector<Tensor> tensors;
   for (const std::string_view proto : protos) {
-    BEVEL_TRY(const TensorHead head, decode_tensor_head({proto}));
-    if (head.data_type != 0 && !is_known_dtype(static_cast<int>(head.data_type)))
-      return Contents{OpaqueAttribute{join(pieces)}, {}};
+    BEVEL_TRY(const bool known, is_known_tensor({proto}));
+    if (!known) return Contents{OpaqueAttribute{join(pieces)}, {}};
     BEVEL_TRY(DecodedTensor decoded, decode_tensor(source, {proto}));
     // Elements of a list do not merge: a list whose tensors carry names and the like is carried whole.
     if (!tensor_rest(decoded).empty()) return Contents{OpaqueAttribute{join(pieces)}, {}};
     tensors.push_back(std::move(decoded.tensor));
   }
   return Contents{std::move(tensors), {}};
+}
+
+Result<Contents> sparse_contents(Source& source, const Pieces& pieces, const Pieces& proto) {
+  Pieces values, indices;
+  SparseTensor sparse;
+  std::string unknown;
+  BEVEL_TRY_STATUS(each_field(proto, [&](const Field& field) -> Status {
+    switch (field.number) {
+      case sparse_field::kValues: values.push_back(field.bytes); return {};
+      case sparse_field::kIndices: indices.push_back(field.bytes); return {};
+      case sparse_field::kDims:
+        BEVEL_TRY_STATUS(each_varint(field, [&](std::uint64_t dim) {
+          if (sparse.dims.size() <= source.limits().max_rank) sparse.dims.push_back(static_cast<std::int64_t>(dim));
+        }));
+        if (sparse.dims.size() > source.limits().max_rank)
+          return fail_input("it has more than {} dimensions; no real tensor does", source.limits().max_rank);
+        return {};
+      default: unknown += field.whole; return {};
+    }
+  }));
+  BEVEL_TRY(const bool known, is_known_tensor(values));
+  if (!known) return Contents{OpaqueAttribute{join(pieces)}, {}};
+  BEVEL_TRY(DecodedTensor decoded_values, decode_tensor(source, values));
+  BEVEL_TRY(DecodedTensor decoded_indices, decode_tensor(source, indices));
+  // As with a tensor, the rest is merged from a second occurrence.
+  Writer rest;
+  rest.text_unless_empty(sparse_field::kValues, tensor_rest(decoded_values));
+  rest.text_unless_empty(sparse_field::kIndices, tensor_rest(decoded_indices));
+  rest.fields(unknown);
+  Writer opaque;
+  opaque.text_unless_empty(af::kSparseTensor, rest.bytes());
+  sparse.values = std::move(decoded_values.tensor);
+  sparse.indices = std::move(decoded_indices.tensor);
+  return Contents{std::move(sparse), opaque.bytes()};
 }
 
 Result<Contents> read_contents(Source& source, const Pieces& pieces, std::int64_t type, const DecodeSubgraph& subgraph) {
@@ -131,9 +176,7 @@ Result<Contents> read_contents(Source& source, const Pieces& pieces, std::int64_
       if (field.wire == Wire::bytes) parts.push_back(field.bytes);
       return {};
     }
-    if (field.number != af::kName && field.number != af::kDocString && field.number != af::kType &&
-        field.number != af::kRefAttrName)
-      opaque += field.whole;
+    if (!is_head(field)) opaque += field.whole;
     return {};
   }));
   Contents contents;
@@ -159,6 +202,14 @@ Result<Contents> read_contents(Source& source, const Pieces& pieces, std::int64_
       BEVEL_TRY(contents.value, subgraph(parts));
       break;
     }
+    case at::kSparseTensor: {
+      BEVEL_TRY(contents, sparse_contents(source, pieces, parts));
+      break;
+    }
+    case at::kTypeProto: {
+      BEVEL_TRY(contents.value, decode_type(parts, source.limits().max_rank));
+      break;
+    }
     default: {
       std::vector<GraphPtr> graphs;
       for (const std::string_view part : parts) {
@@ -181,7 +232,15 @@ Result<Attribute> decode_attribute(Source& source, std::string_view bytes, const
   Attribute attribute;
   attribute.name = std::move(head.name);
   attribute.doc_string = std::move(head.doc_string);
-  if (head.reference || value_field(head.type) == 0) {
+  if (!head.reference.empty() && head.only == 0 && head.type >= at::kUndefined && head.type <= at::kTypeProtos) {
+    attribute.value = AttributeReference{std::move(head.reference), head.type};
+    BEVEL_TRY_STATUS(each_field(pieces, [&](const Field& field) -> Status {
+      if (!is_head(field)) attribute.opaque += field.whole;
+      return {};
+    }));
+    return attribute;
+  }
+  if (!head.reference.empty() || value_field(head.type) == 0) {
     attribute.value = OpaqueAttribute{std::string(bytes)};
     return attribute;
   }
@@ -190,6 +249,15 @@ Result<Attribute> decode_attribute(Source& source, std::string_view bytes, const
   attribute.value = std::move(contents->value);
   attribute.opaque = std::move(contents->opaque);
   return attribute;
+}
+
+Result<Attribute> decode_sparse_value(Source& source, std::string_view bytes) {
+  Writer proto;
+  proto.text(af::kName, "sparse_value");
+  proto.integer(af::kType, at::kSparseTensor);
+  proto.text(af::kSparseTensor, bytes);
+  BEVEL_TRY(Contents contents, sparse_contents(source, {proto.bytes()}, {bytes}));
+  return Attribute{"sparse_value", std::move(contents.value), {}, std::move(contents.opaque)};
 }
 
 }  // namespace bevel::onnx

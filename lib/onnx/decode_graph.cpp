@@ -34,9 +34,6 @@ Result<ValueInfo> decode_value_info(std::string_view bytes, std::uint32_t max_ra
   return info;
 }
 
-// "ai.onnx" is another spelling of the default domain.
-std::string normalized_domain(std::string_view domain) { return domain == "ai.onnx" ? "" : std::string(domain); }
-
 class GraphDecoder {
  public:
   GraphDecoder(Source& source, GraphDecoder* enclosing) : source_(source), enclosing_(enclosing) {}
@@ -44,6 +41,32 @@ class GraphDecoder {
   Result<Graph> decode(const Pieces& pieces) {
     BEVEL_TRY_STATUS(split(pieces));
     BEVEL_TRY_STATUS(add_inputs());
+    return decode_rest();
+  }
+
+  Result<Function> decode_function(std::string_view bytes) {
+    Function function;
+    std::vector<std::string_view> inputs, outputs;
+    BEVEL_TRY_STATUS(split_function(bytes, function, inputs, outputs));
+    for (const std::string_view input : inputs) {
+      const std::string name(input);
+      if (name.empty()) return fail_input("input {} has no name", graph_.inputs().size());
+      BEVEL_TRY_STATUS(check_new(name, "an input"));
+      graph_.add_input(name, {});
+    }
+    // What a GraphProto says of its outputs, so that one way of reading serves both.
+    std::vector<std::string> infos;
+    for (const std::string_view output : outputs) {
+      Writer info;
+      info.text(value_info_field::kName, output);
+      infos.push_back(info.bytes());
+    }
+    outputs_.assign(infos.begin(), infos.end());
+    BEVEL_TRY(function.body, decode_rest());
+    return function;
+  }
+
+  Result<Graph> decode_rest() {
     BEVEL_TRY_STATUS(add_initializers());
     BEVEL_TRY_STATUS(enter_node_outputs());
     BEVEL_TRY_STATUS(apply_value_infos());
@@ -95,11 +118,7 @@ class GraphDecoder {
       switch (field.number) {
         case graph_field::kName: graph_.name = field.bytes; return {};
         case graph_field::kDocString: graph_.doc_string = field.bytes; return {};
-        case graph_field::kNode:
-          if (!source_.count_node())
-            return fail_input("the model has more than {} nodes; no real model does", source_.limits().max_nodes);
-          nodes_.push_back({field.bytes, {}, {}, {}});
-          return {};
+        case graph_field::kNode: return add_head(field.bytes);
         case graph_field::kInitializer: initializers_.push_back(field.bytes); return {};
         case graph_field::kSparseInitializer: sparse_initializers_.push_back(field.bytes); return {};
         case graph_field::kInput: inputs_.push_back(field.bytes); return {};
@@ -108,6 +127,41 @@ class GraphDecoder {
         default: graph_.opaque += field.whole; return {};
       }
     });
+  }
+
+  Status split_function(std::string_view bytes, Function& function, std::vector<std::string_view>& inputs,
+                        std::vector<std::string_view>& outputs) {
+    const DecodeSubgraph subgraph = [this](const Pieces& pieces) -> Result<GraphPtr> {
+      BEVEL_TRY(Graph graph, GraphDecoder(source_, nullptr).decode(pieces));
+      return std::make_shared<const Graph>(std::move(graph));
+    };
+    return each_field({bytes}, [&](const Field& field) -> Status {
+      switch (field.number) {
+        case function_field::kName: graph_.name = field.bytes; return {};
+        case function_field::kInput: inputs.push_back(field.bytes); return {};
+        case function_field::kOutput: outputs.push_back(field.bytes); return {};
+        case function_field::kAttribute: function.attributes.emplace_back(field.bytes); return {};
+        case function_field::kNode: return add_head(field.bytes);
+        case function_field::kDocString: graph_.doc_string = field.bytes; return {};
+        case function_field::kOpsetImport: return decode_opset(field.bytes, function.opsets);
+        case function_field::kDomain: function.domain = normalized_domain(field.bytes); return {};
+        case function_field::kAttributeProto: {
+          BEVEL_TRY(Attribute attribute, decode_attribute(source_, field.bytes, subgraph));
+          function.defaults.push_back(std::move(attribute));
+          return {};
+        }
+        case function_field::kValueInfo: value_infos_.push_back(field.bytes); return {};
+        case function_field::kOverload: function.overload = field.bytes; return {};
+        default: graph_.opaque += field.whole; return {};
+      }
+    });
+  }
+
+  Status add_head(std::string_view bytes) {
+    if (!source_.count_node())
+      return fail_input("the model has more than {} nodes; no real model does", source_.limits().max_nodes);
+    nodes_.push_back({bytes, {}, {}, {}});
+    return {};
   }
 
   // A second definition of a name, in the words of the first.
@@ -304,17 +358,13 @@ class GraphDecoder {
     for (std::size_t i = 0; i < sparse_values_.size(); ++i) {
       if (!source_.count_node())
         return fail_input("the model has more than {} nodes; no real model does", source_.limits().max_nodes);
-      Writer proto;
-      proto.text(attribute_field::kName, "sparse_value");
-      proto.integer(attribute_field::kType, attribute_type::kSparseTensor);
-      proto.text(attribute_field::kSparseTensor, sparse_initializers_[i]);
       Node node;
       node.op_type = "Constant";
       node.name = graph_.value(sparse_values_[i]).name;
-      Attribute attribute;
-      attribute.name = "sparse_value";
-      attribute.value = OpaqueAttribute{proto.bytes()};
-      node.attributes.push_back(std::move(attribute));
+      auto attribute = decode_sparse_value(source_, sparse_initializers_[i]);
+      if (!attribute)
+        return located(fmt::format("sparse initializer '{}'", printable(node.name)), std::move(attribute).error());
+      node.attributes.push_back(std::move(*attribute));
       node.outputs = {sparse_values_[i]};
       graph_.add_node(std::move(node));
     }
@@ -382,5 +432,36 @@ class GraphDecoder {
 }  // namespace
 
 Result<Graph> decode_graph(Source& source, const Pieces& pieces) { return GraphDecoder(source, nullptr).decode(pieces); }
+
+Result<Function> decode_function(Source& source, std::string_view bytes) {
+  std::string name;
+  BEVEL_TRY_STATUS(each_field({bytes}, [&](const Field& field) -> Status {
+    if (field.number == function_field::kName) name = field.bytes;
+    return {};
+  }));
+  if (name.empty()) return fail_input("a function of the model has no name");
+  auto function = GraphDecoder(source, nullptr).decode_function(bytes);
+  if (!function) return located(fmt::format("function '{}'", printable(name)), std::move(function).error());
+  return function;
+}
+
+std::string normalized_domain(std::string_view domain) { return domain == "ai.onnx" ? "" : std::string(domain); }
+
+Status decode_opset(std::string_view bytes, std::vector<OpsetImport>& opsets) {
+  OpsetImport opset;
+  BEVEL_TRY_STATUS(each_field({bytes}, [&](const Field& field) -> Status {
+    if (field.number == opset_field::kDomain) opset.domain = normalized_domain(field.bytes);
+    if (field.number == opset_field::kVersion) opset.version = field.as_int64();
+    return {};
+  }));
+  for (const OpsetImport& known : opsets) {
+    if (known.domain != opset.domain) continue;
+    if (known.version == opset.version) return {};
+    return fail_input("the operator set '{}' is imported as version {} and as version {}; expected one of them",
+                      opset.domain.empty() ? "ai.onnx" : printable(opset.domain), known.version, opset.version);
+  }
+  opsets.push_back(std::move(opset));
+  return {};
+}
 
 }  // namespace bevel::onnx

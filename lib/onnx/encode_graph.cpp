@@ -28,12 +28,40 @@ Carried carried(const Value& value) {
   return fields;
 }
 
+Writer encode_opset(const OpsetImport& opset) {
+  Writer entry;
+  entry.text(opset_field::kDomain, opset.domain);
+  entry.integer(opset_field::kVersion, opset.version);
+  return entry;
+}
+
 class GraphEncoder {
  public:
   // `capture_names`: what the enclosing graph calls the captured values now, in the order of graph.captures().
   GraphEncoder(const Graph& graph, const std::vector<std::string>& capture_names, ExternalData* external)
       : graph_(graph), external_(external) {
     rename(capture_names);
+  }
+
+  Writer encode_function(const Function& function) const {
+    Writer writer;
+    writer.text(function_field::kName, graph_.name);
+    for (const ValueId id : graph_.inputs()) writer.text(function_field::kInput, name(id));
+    for (const ValueId id : graph_.outputs()) writer.text(function_field::kOutput, name(id));
+    for (const std::string& attribute : function.attributes) writer.text(function_field::kAttribute, attribute);
+    for (const NodeId id : graph_.node_order()) writer.message(function_field::kNode, encode_node(graph_.node(id)));
+    writer.text_unless_empty(function_field::kDocString, graph_.doc_string);
+    for (const OpsetImport& opset : function.opsets) writer.message(function_field::kOpsetImport, encode_opset(opset));
+    writer.text(function_field::kDomain, function.domain);
+    const Node nobody;
+    std::size_t next_capture = 0;
+    for (const Attribute& attribute : function.defaults)
+      writer.message(function_field::kAttributeProto, encode_attribute(nobody, attribute, next_capture));
+    for (const ValueId id : graph_.value_ids())
+      if (graph_.value(id).declared) writer.message(function_field::kValueInfo, encode_value_info(id));
+    writer.text_unless_empty(function_field::kOverload, function.overload);
+    writer.fields(graph_.opaque);
+    return writer;
   }
 
   Writer encode() const {
@@ -187,6 +215,22 @@ class GraphEncoder {
         return attribute_type::kGraphs;
       }
       std::int64_t operator()(const OpaqueAttribute&) { return attribute_type::kUndefined; }
+      std::int64_t operator()(const Type& value) {
+        writer.message(attribute_field::kTypeProto, encode_type(value));
+        return attribute_type::kTypeProto;
+      }
+      std::int64_t operator()(const SparseTensor& value) {
+        Writer sparse;
+        sparse.message(sparse_field::kValues, encode_tensor(value.values, {}, nullptr));
+        sparse.message(sparse_field::kIndices, encode_tensor(value.indices, {}, nullptr));
+        for (const std::int64_t dim : value.dims) sparse.integer(sparse_field::kDims, dim);
+        writer.message(attribute_field::kSparseTensor, sparse);
+        return attribute_type::kSparseTensor;
+      }
+      std::int64_t operator()(const AttributeReference& value) {
+        writer.text(attribute_field::kRefAttrName, value.name);
+        return value.kind;
+      }
     };
     finish(std::visit(Visitor{*this, node, next_capture, writer}, attribute.value));
     writer.fields(attribute.opaque);
@@ -209,19 +253,15 @@ Writer encode_model(const Model& model, ExternalData* external) {
   if (model.model_version != 0) writer.integer(model_field::kModelVersion, model.model_version);
   writer.text_unless_empty(model_field::kDocString, model.doc_string);
   writer.message(model_field::kGraph, GraphEncoder(model.graph, {}, external).encode());
-  for (const OpsetImport& opset : model.opsets) {
-    Writer entry;
-    entry.text(opset_field::kDomain, opset.domain);
-    entry.integer(opset_field::kVersion, opset.version);
-    writer.message(model_field::kOpsetImport, entry);
-  }
+  for (const OpsetImport& opset : model.opsets) writer.message(model_field::kOpsetImport, encode_opset(opset));
   for (const auto& [key, value] : model.metadata) {
     Writer entry;
     entry.text(entry_field::kKey, key);
     entry.text(entry_field::kValue, value);
     writer.message(model_field::kMetadataProps, entry);
   }
-  for (const std::string& function : model.functions) writer.text(model_field::kFunctions, function);
+  for (const Function& function : model.functions)
+    writer.message(model_field::kFunctions, GraphEncoder(function.body, {}, external).encode_function(function));
   writer.fields(model.opaque);
   return writer;
 }

@@ -32,7 +32,7 @@ constexpr std::uint32_t kName = 1, kFloat = 2, kInt = 3, kString = 4, kTensor = 
 }
 namespace attribute_type {
 constexpr std::int64_t kUndefined = 0, kFloat = 1, kInt = 2, kString = 3, kTensor = 4, kGraph = 5, kFloats = 6,
-                       kInts = 7, kStrings = 8, kTensors = 9, kGraphs = 10, kSparseTensor = 11;
+                       kInts = 7, kStrings = 8, kTensors = 9, kGraphs = 10, kSparseTensor = 11, kTypeProto = 13, kTypeProtos = 14;
 }
 namespace tensor_field {
 constexpr std::uint32_t kDims = 1, kDataType = 2, kSegment = 3, kFloatData = 4, kInt32Data = 5, kStringData = 6,

@@ -42,27 +42,6 @@ Result<Source> open_source(const std::filesystem::path& path, Message kind, cons
   return source;
 }
 
-Result<OpsetImport> decode_opset(std::string_view bytes) {
-  OpsetImport opset;
-  BEVEL_TRY_STATUS(each_field({bytes}, [&](const Field& field) -> Status {
-    if (field.number == opset_field::kDomain) opset.domain = field.bytes == "ai.onnx" ? "" : std::string(field.bytes);
-    if (field.number == opset_field::kVersion) opset.version = field.as_int64();
-    return {};
-  }));
-  return opset;
-}
-
-Status add_opset(Model& model, const OpsetImport& opset) {
-  for (const OpsetImport& known : model.opsets) {
-    if (known.domain != opset.domain) continue;
-    if (known.version == opset.version) return {};
-    return fail_input("the operator set '{}' is imported as version {} and as version {}; expected one of them",
-                      opset.domain.empty() ? "ai.onnx" : printable(opset.domain), known.version, opset.version);
-  }
-  model.opsets.push_back(opset);
-  return {};
-}
-
 // Metadata of two plain strings; an entry with more in it is carried through as it is.
 Status add_metadata(Model& model, const Field& field) {
   std::pair<std::string, std::string> entry;
@@ -90,12 +69,13 @@ Result<Model> decode_model(Source& source) {
       case model_field::kModelVersion: model.model_version = field.as_int64(); return {};
       case model_field::kDocString: model.doc_string = field.bytes; return {};
       case model_field::kGraph: graph.push_back(field.bytes); return {};
-      case model_field::kOpsetImport: {
-        BEVEL_TRY(const OpsetImport opset, decode_opset(field.bytes));
-        return add_opset(model, opset);
-      }
+      case model_field::kOpsetImport: return decode_opset(field.bytes, model.opsets);
       case model_field::kMetadataProps: return add_metadata(model, field);
-      case model_field::kFunctions: model.functions.emplace_back(field.bytes); return {};
+      case model_field::kFunctions: {
+        BEVEL_TRY(Function function, decode_function(source, field.bytes));
+        model.functions.push_back(std::move(function));
+        return {};
+      }
       default: model.opaque += field.whole; return {};
     }
   }));

@@ -1,6 +1,7 @@
 // The facts of a node where it stands: its family's answer with the graph's types and constants.
+#include "lib/ops/control.h"
 #include "lib/ops/evaluate.h"
-#include "lib/ops/family.h"
+#include "lib/ops/subgraphs.h"
 
 namespace bevel::ops {
 namespace {
@@ -35,7 +36,23 @@ class GraphFacts final : public FactsContext {
   std::int64_t opset_;
 };
 
+bool is_pure(const Graph& graph, std::int64_t opset) {
+  for (const NodeId id : graph.node_order()) {
+    const Node& node = graph.node(id);
+    const OpRecord* record = find_op(node);
+    if (record == nullptr || record->facts == nullptr || !check_operands(*record, node)) continue;
+    if (!record->facts(GraphFacts(graph, node, node.domain.empty() ? opset : record->since)).value.pure) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+bool subgraphs_are_pure(const FactsContext& ctx) {
+  bool pure = true;
+  for_each_subgraph(ctx.node(), [&](const GraphPtr& graph) { pure = pure && is_pure(*graph, ctx.opset()); });
+  return pure;
+}
 
 Facts facts_of(const Model& model, const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);

@@ -6,7 +6,8 @@ namespace bevel::ops {
 namespace {
 
 constexpr std::string_view kKindNames[] = {"a float", "an int",  "a string", "a tensor", "a graph", "floats",
-                                           "ints",    "strings", "tensors",  "graphs",   "opaque"};
+                                           "ints",    "strings", "tensors",  "graphs",   "opaque",
+                                           "a type",  "a sparse tensor", "a reference to a function's attribute"};
 
 template <typename T>
 Result<T> typed(const Node& node, std::string_view name, T fallback, std::string_view expected) {

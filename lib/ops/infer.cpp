@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "lib/ops/control.h"
 #include "lib/ops/evaluate.h"
 #include "lib/ops/family.h"
 
@@ -16,15 +17,29 @@ constexpr std::uint64_t kMaxFoldedBytes = 64 * 1024;
 constexpr std::uint64_t kMaxConstantNodeBytes = 1u << 28;
 constexpr int kMaxDepth = 64;
 
+// Bodies are inferred several times where their state widens, and bodies in bodies more often still. Past so many nodes in all, a
+// body's declared types are what is known of it.
+constexpr std::uint64_t kMaxBodyVisits = 4'000'000;
+
+// A sequence's elements may have different shapes; what is declared of them is what the writer saw first.
+Type unify_elements(const Type& declared, const Type& inferred);
+
 Result<Type> unify_types(const Type& declared, const Type& inferred) {
   if (inferred.kind == Type::Kind::unknown) return declared;
   if (declared.kind == Type::Kind::unknown) return inferred;
   if (declared.kind == Type::Kind::opaque || inferred.kind == Type::Kind::opaque) return declared;
-  if (declared.kind != inferred.kind) return fail_input("the kinds differ");
+  if (declared.kind != inferred.kind) {
+    // Where an optional is declared, something that is there will do.
+    if (declared.kind != Type::Kind::optional || !declared.element) return fail_input("the kinds differ");
+    BEVEL_TRY(Type held, unify_types(*declared.element, inferred));
+    return Type::optional(std::move(held));
+  }
   Type result = declared;
   if (declared.kind != Type::Kind::tensor) {
     if (!declared.element) {
       result.element = inferred.element;
+    } else if (inferred.element && declared.kind == Type::Kind::sequence) {
+      result.element = std::make_shared<const Type>(unify_elements(*declared.element, *inferred.element));
     } else if (inferred.element) {
       BEVEL_TRY(Type element, unify_types(*declared.element, *inferred.element));
       result.element = std::make_shared<const Type>(std::move(element));
@@ -42,6 +57,11 @@ Result<Type> unify_types(const Type& declared, const Type& inferred) {
   }
   result.shape = std::move(shape);
   return result;
+}
+
+Type unify_elements(const Type& declared, const Type& inferred) {
+  auto unified = unify_types(declared, inferred);
+  return unified ? std::move(*unified) : common_type(declared, inferred);
 }
 
 // What is known of a value beside its type.
@@ -86,7 +106,9 @@ std::vector<SubgraphSlot> subgraphs_of(const Node& node) {
 
 class GraphInference {
  public:
-  GraphInference(const Model& model, Graph& graph, int depth) : model_(model), graph_(graph), depth_(depth) {
+  // `body_visits` counts the nodes of subgraphs that were looked at, in all of them together.
+  GraphInference(const Model& model, Graph& graph, int depth, std::uint64_t& body_visits)
+      : model_(model), graph_(graph), depth_(depth), body_visits_(body_visits) {
     known_.resize(graph.value_capacity());
   }
   Status run();
@@ -116,6 +138,7 @@ class GraphInference {
   const Model& model_;
   Graph& graph_;
   int depth_;
+  std::uint64_t& body_visits_;
   std::vector<Knowledge> known_;
 };
 
@@ -296,7 +319,14 @@ Result<std::vector<Type>> GraphInference::infer_subgraph(const Node& node, const
     }
     inner->set_type(input, std::move(*merged));
   }
-  GraphInference engine(model_, *inner, depth_ + 1);
+  body_visits_ += 1 + inner->node_count();
+  if (body_visits_ > kMaxBodyVisits) {
+    std::vector<Type> declared;
+    for (const ValueId output : slot.graph->outputs()) declared.push_back(slot.graph->value(output).type);
+    *result = std::make_shared<Graph>(*slot.graph);
+    return declared;
+  }
+  GraphInference engine(model_, *inner, depth_ + 1, body_visits_);
   for (std::size_t c = 0; c < inner->captures().size(); ++c) {
     if (slot.first_capture + c >= node.captures.size()) break;  // the verifier reports it
     const ValueId outer = node.captures[slot.first_capture + c];
@@ -322,7 +352,8 @@ Status infer_types(Model& model) {
 }
 
 Status infer_types(Model& model, std::vector<ComputedValue>& computed) {
-  GraphInference engine(model, model.graph, 0);
+  std::uint64_t body_visits = 0;
+  GraphInference engine(model, model.graph, 0, body_visits);
   auto status = engine.run();
   if (!status && !model.source.empty()) return located(printable(model.source), status.error());
   if (!status) return status;

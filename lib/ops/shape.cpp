@@ -1,6 +1,7 @@
 // Shapes as values, and values from shapes: Shape, Size, Range, Constant, ConstantOfShape, EyeLike.
 #include <algorithm>
 
+#include "lib/ops/sparse.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -63,7 +64,12 @@ Status infer_range(InferContext& ctx) {
 }
 
 Status infer_constant(InferContext& ctx) {
-  if (has_attr(ctx.node(), "sparse_value")) return {};
+  const Attribute* attribute = ctx.node().attribute("sparse_value");
+  if (const auto* sparse = attribute != nullptr ? std::get_if<SparseTensor>(&attribute->value) : nullptr) {
+    BEVEL_TRY_STATUS(check_sparse(*sparse));
+    ctx.set_output(0, Type::tensor(sparse->values.dtype(), sparse->dims));
+    return {};
+  }
   BEVEL_TRY(const Tensor value, constant_tensor(ctx.node()));
   ctx.set_output(0, Type::tensor(value.dtype(), value.dims()));
   return {};

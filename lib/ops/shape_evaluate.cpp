@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "lib/ops/movement.h"
+#include "lib/ops/sparse.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -46,7 +47,7 @@ Result<Tensor> constant_tensor(const Node& node) {
     } else if (attribute.name == "value_strings") {
       if (const auto* values = std::get_if<std::vector<std::string>>(&attribute.value)) return Tensor::of_strings({count(*values)}, *values);
     } else if (attribute.name == "sparse_value") {
-      return fail_input("a sparse constant has no evaluation");
+      return fail_input("attribute 'sparse_value' is no sparse tensor of a known element type");
     }
   }
   return fail_input("states no value in a form that is known (value, value_float, value_ints, ...)");
@@ -93,6 +94,12 @@ Outputs evaluate_range(const EvalContext& ctx) {
 }
 
 Outputs evaluate_constant(const EvalContext& ctx) {
+  const Attribute* attribute = ctx.node().attribute("sparse_value");
+  if (const auto* sparse = attribute != nullptr ? std::get_if<SparseTensor>(&attribute->value) : nullptr) {
+    BEVEL_TRY_STATUS(check_sparse(*sparse));
+    BEVEL_TRY_STATUS(ctx.reserve(sparse->values.dtype(), sparse->dims));
+    return std::vector<Datum>{dense_tensor(*sparse)};
+  }
   BEVEL_TRY(Tensor value, constant_tensor(ctx.node()));
   return std::vector<Datum>{std::move(value)};
 }

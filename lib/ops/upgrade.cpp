@@ -1,8 +1,11 @@
 // Lifting a model to the base opset, one opset step at a time, through the families' upgrade functions.
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "lib/ops/family.h"
+#include "lib/ops/inline_functions.h"
+#include "lib/ops/upgrade.h"
 
 namespace bevel::ops {
 namespace {
@@ -40,14 +43,16 @@ constexpr FormChange kFormChanges[] = {
     {"Upsample", 10},
 };
 
-bool changes_form(const Node& node, std::int64_t from, std::int64_t to) {
-  return std::any_of(std::begin(kFormChanges), std::end(kFormChanges), [&](const FormChange& change) {
-    return change.op_type == node.op_type && from < change.opset && change.opset <= to;
-  });
-}
-
 // Opset 1 to 6 broadcasts elementwise operands at a stated axis; without that axis the forms are those of opset 7.
 bool broadcasts_at_axis(const Node& node) { return has_attr(node, "broadcast") && has_attr(node, "axis"); }
+
+// Nor does PRelu's slope follow the last axis there, if it has one entry for each channel.
+bool slopes_by_channel(const Graph& graph, const Node& node) {
+  if (node.op_type != "PRelu" || node.inputs.size() < 2 || !node.inputs[1].valid()) return false;
+  const Value& slope = graph.value(node.inputs[1]);
+  const auto dims = slope.constant ? std::optional(slope.constant->dims()) : slope.type.shape.known_dims();
+  return dims && dims->size() == 1 && (*dims)[0] != 1;
+}
 
 bool can_lift(const Graph& graph, std::int64_t opset, int depth) {
   if (depth > kMaxDepth) return false;
@@ -56,7 +61,8 @@ bool can_lift(const Graph& graph, std::int64_t opset, int depth) {
     if (node.domain.empty()) {
       const OpRecord* record = find_op(node);
       if ((record == nullptr || record->upgrade == nullptr) && changes_form(node, opset, kBaseOpset)) return false;
-      if (opset < kOldestOpset && broadcasts_at_axis(node)) return false;
+      if (opset < kOldestOpset && (broadcasts_at_axis(node) || slopes_by_channel(graph, node))) return false;
+      if (opset == 8 && states_lengths(node)) return false;
     }
     for (const Attribute& attribute : node.attributes) {
       if (const auto* one = std::get_if<GraphPtr>(&attribute.value)) {
@@ -139,7 +145,22 @@ Status lift_step(Model& model, int from, bool older) {
 
 }  // namespace
 
+bool changes_form(const Node& node, std::int64_t from, std::int64_t to) {
+  return std::any_of(std::begin(kFormChanges), std::end(kFormChanges), [&](const FormChange& change) {
+    return change.op_type == node.op_type && from < change.opset && change.opset <= to;
+  });
+}
+
 Result<bool> upgrade_to_base(Model& model) {
+  if (!model.functions.empty()) {
+    Model inlined = model;
+    BEVEL_TRY_STATUS(inline_functions(inlined));
+    std::vector<Function> uncalled = std::exchange(inlined.functions, {});
+    BEVEL_TRY(const bool lifted, upgrade_to_base(inlined));
+    inlined.functions = std::move(uncalled);
+    if (lifted) model = std::move(inlined);
+    return lifted;
+  }
   const std::int64_t opset = model.opset();
   if (opset >= kBaseOpset) return opset <= kNewestOpset;
   // A model of other domains alone (ai.onnx.ml) need not state ONNX's version: it gets the base's, as if nothing were lifted.

@@ -60,6 +60,15 @@ class Key {
   bool describe(const Tensor& value) { return tensor(value), true; }
   bool describe(const OpaqueAttribute& value) { return text(value.bytes), true; }
   bool describe(const GraphPtr&) { return false; }
+  bool describe(const Type& value) { return text(to_string(value)), value.denotation.empty(); }
+  bool describe(const SparseTensor& value) {
+    number(value.dims.size());
+    for (const std::int64_t dim : value.dims) number(static_cast<std::uint64_t>(dim));
+    tensor(value.values);
+    tensor(value.indices);
+    return true;
+  }
+  bool describe(const AttributeReference&) { return false; }
   template <typename T>
   bool describe(const std::vector<T>& values) {
     number(values.size());

@@ -412,6 +412,102 @@ TEST_CASE("a sparse initializer becomes the Constant that it abbreviates") {
   round_trip(folder, model);
 }
 
+TEST_CASE("sparse values and types in attributes are read, and what they carry beside comes back") {
+  const Folder folder;
+  namespace af = onnx_::attribute_field;
+  // Longer than what is copied to the heap: the tensor points into the file.
+  const std::string many(400 * 4, '\x01');
+  std::string indices;
+  for (std::int64_t i = 0; i < 400; ++i) indices.append(reinterpret_cast<const char*>(&i), 8);
+  Writer values = raw_tensor("s", 1, {400}, many);
+  values.text(tensor_field::kDocString, "kept");
+  Writer sparse, graph, optional, inner, seq, type, attribute;
+  sparse.message(onnx_::sparse_field::kValues, values);
+  sparse.message(onnx_::sparse_field::kIndices, raw_tensor("", 7, {400}, indices));
+  sparse.integer(onnx_::sparse_field::kDims, 500);
+  inner.integer(onnx_::type_field::kElemType, 1);
+  seq.message(onnx_::type_field::kTensor, inner);
+  type.message(onnx_::type_field::kSequence, [&] { Writer element; element.message(onnx_::type_field::kElemType, seq); return element; }());
+  attribute.text(af::kName, "type");
+  attribute.message(af::kTypeProto, type);
+  attribute.integer(af::kType, onnx_::attribute_type::kTypeProto);
+  optional = node("Optional", {}, {"o"}, "opt");
+  optional.message(node_field::kAttribute, attribute);
+  graph.message(graph_field::kNode, node("Identity", {"s"}, {"y"}, "id"));
+  graph.message(graph_field::kNode, optional);
+  graph.message(graph_field::kSparseInitializer, sparse);
+  graph.message(graph_field::kOutput, value_info("y", 1, {500}));
+  const Model model = import_or_fail(folder, graph);
+  const Node& constant = model.graph.node(model.graph.value(model.graph.find_value("s")).producer);
+  const auto& held = std::get<SparseTensor>(constant.attribute("sparse_value")->value);
+  CHECK(held.dims == Dims{500});
+  CHECK(held.indices.as_int64(399) == 399);
+  CHECK(held.values.bytes()[1599] == std::byte{1});
+  const Type& stated = std::get<Type>(model.graph.node(model.graph.find_node("opt")).attribute("type")->value);
+  CHECK(to_string(stated) == "seq(float[...])");
+  const Model again = round_trip(folder, model);
+  CHECK(get(folder.path / "o.onnx").find("kept") != std::string::npos);
+}
+
+TEST_CASE("functions are read as graphs and written as they were") {
+  const Folder folder;
+  namespace ff = onnx_::function_field;
+  namespace af = onnx_::attribute_field;
+  Writer graph, function, reference, relu, fallback, opset, info;
+  graph.message(graph_field::kNode, node("Neg", {"x"}, {"y"}));
+  graph.message(graph_field::kInput, value_info("x"));
+  graph.message(graph_field::kOutput, value_info("y"));
+  reference.text(af::kName, "alpha");
+  reference.integer(af::kType, onnx_::attribute_type::kFloat);
+  reference.text(af::kRefAttrName, "slope");
+  relu = node("LeakyRelu", {"a"}, {"t"}, "leaky");
+  relu.message(node_field::kAttribute, reference);
+  fallback.text(af::kName, "other");
+  fallback.integer(af::kType, onnx_::attribute_type::kInt);
+  fallback.integer(af::kInt, 7);
+  opset.text(onnx_::opset_field::kDomain, "ai.onnx");
+  opset.integer(onnx_::opset_field::kVersion, 18);
+  function.text(ff::kName, "f");
+  function.text(ff::kInput, "a");
+  function.text(ff::kOutput, "t");
+  function.text(ff::kAttribute, "slope");
+  function.message(ff::kAttributeProto, fallback);
+  function.message(ff::kNode, relu);
+  function.message(ff::kOpsetImport, opset);
+  function.message(ff::kValueInfo, value_info("t"));
+  function.text(ff::kDomain, "d");
+  function.text(ff::kOverload, "o");
+  function.text(ff::kDocString, "what f does");
+  Writer proto = onnx_::testing::model(graph);
+  proto.message(model_field::kFunctions, function);
+  auto imported = import_bytes(folder, flat(proto));
+  if (!imported) FAIL(imported.error().message);
+  REQUIRE(imported->functions.size() == 1);
+  const Function& read = imported->functions[0];
+  CHECK(read.attributes == Names{"slope"});
+  CHECK(read.defaults.at(0).name == "other");
+  CHECK(read.opsets == std::vector<OpsetImport>{{"", 18}});
+  CHECK(std::get<AttributeReference>(read.body.node(read.body.find_node("leaky")).attribute("alpha")->value).name == "slope");
+  CHECK(to_string(read.body.value(read.body.find_value("t")).type) == "float[2]");
+  round_trip(folder, *imported);
+  ::onnx::ModelProto written;
+  REQUIRE(written.ParseFromString(get(folder.path / "o.onnx")));
+  CHECK(written.functions(0).doc_string() == "what f does");
+  CHECK(written.functions(0).node(0).attribute(0).ref_attr_name() == "slope");
+
+  function.message(ff::kNode, node("Neg", {"nobody"}, {"u"}));
+  Writer wrong = onnx_::testing::model(graph);
+  wrong.message(model_field::kFunctions, function);
+  const auto refused = import_bytes(folder, flat(wrong));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("function 'f'") != std::string::npos);
+  Writer twice = onnx_::testing::model(graph);
+  for (int i = 0; i < 2; ++i) twice.message(model_field::kFunctions, [] { Writer f; f.text(ff::kName, "f"); return f; }());
+  const auto double_function = import_bytes(folder, flat(twice));
+  REQUIRE_FALSE(double_function);
+  CHECK(double_function.error().message.find("defined twice") != std::string::npos);
+}
+
 TEST_CASE("a message that is given in parts is merged, as protobuf does") {
   const Folder folder;
   Writer first, second, proto;

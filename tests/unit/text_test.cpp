@@ -65,7 +65,7 @@ TEST_CASE("a model prints as it was written") {
 
 TEST_CASE("names of every kind survive") {
   const Model model = parsed(R"(<ir_version: 8, opset_import: ["" : 13], producer_name: "a \x00 \n b",
-    metadata_props: ["k" : "v"], functions: ["\xff\x01"], opaque: "\x80">
+    metadata_props: ["k" : "v"], opaque: "\x80">
     "graph name" (float[] "input.1", undefined[...] "//y", seq(float[?,"a b"]) "1", ? u, optional(int8[2]) o) => (float[] z)
     { ["n:1"] z = "my.domain"."Odd Op" ("input.1", "//y", "1", u, o) })");
   CHECK(model.metadata.size() == 1);
@@ -75,6 +75,36 @@ TEST_CASE("names of every kind survive") {
   CHECK(node.op_type == "Odd Op");
   CHECK(model.graph.value(model.graph.find_value("1")).type.element->shape.dims[1].symbol == "a b");
   check_round_trip(model);
+}
+
+TEST_CASE("functions, references, types and sparse tensors print as they were written") {
+  const Model model = parsed(R"(<ir_version: 10, opset_import: ["" : 18, "my.domain" : 1]>
+    g (float[2] x) => (float[2] y)
+    { y = "my.domain"."f 1":"o.2" <axis = 1> (x)
+      o = Optional <type: type_proto = optional(seq(float[N,?]))> ()
+      s = Constant <sparse_value: sparse_tensor = [2,3] float[1] {0.5} at int64[1,2] {1, 2}> () }
+    <domain: "my.domain", opset_import: ["" : 18], overload: "o.2", doc_string: "what it does", opaque: "\x80">
+    "f 1" <axis, alpha: float = 2.0, list: ints = []> (a, "b.1") => ("r:1", a)
+    <float[2] a, float[...] "r:1">
+    { "r:1" = LeakyRelu <alpha: float = @alpha, other: ints = @list> (a) })");
+  REQUIRE(model.functions.size() == 1);
+  const Function& function = model.functions[0];
+  CHECK(function.domain == "my.domain");
+  CHECK(function.overload == "o.2");
+  CHECK(function.attributes == std::vector<std::string>{"axis"});
+  CHECK(function.defaults.size() == 2);
+  CHECK(function.body.doc_string == "what it does");
+  CHECK(to_string(function.body.value(function.body.inputs()[0]).type) == "float[2]");
+  const Node& node = function.body.node(function.body.node_order()[0]);
+  CHECK(std::get<AttributeReference>(node.attribute("other")->value) == AttributeReference{"list", 7});
+  check_round_trip(model);
+
+  const std::string broken = R"(<ir_version: 10, opset_import: ["" : 18]> g () => () { } )";
+  CHECK(parse_error(broken + R"(<domain: "d"> f (a, a) => (a) { })").find("defined twice") != std::string::npos);
+  CHECK(parse_error(broken + R"(<domain: "d"> f (a) => (b) { b = Neg <x: what = @y> (a) })").find("states its kind") != std::string::npos);
+  CHECK(parse_error(broken + R"(<domain: "d"> f (a) => (b) { })").find("produced by no node") != std::string::npos);
+  CHECK(parse_error(broken + R"(<domain: "d", color: "red"> f (a) => (a) { })").find("color") != std::string::npos);
+  CHECK(parse_error(broken + "f (a) => (a) { }").find("a function or the end") != std::string::npos);
 }
 
 TEST_CASE("every dtype's elements are exact") {
