@@ -318,7 +318,7 @@ TEST_CASE("a BMP of every depth, bottom up and top down") {
   const auto bmp = [](std::int32_t width, std::int32_t height, std::uint16_t depth, std::uint32_t colors, std::string_view rest) {
     std::string file = "BM";
     const auto put = [&](std::uint32_t value, int size) {
-      for (int i = 0; i < size; ++i) file += static_cast<char>(value >> 8 * i);
+      for (int i = 0; i < size; ++i) file += i < 4 ? static_cast<char>(value >> 8 * i) : '\0';
     };
     put(0, 8);
     put(54 + colors * 4, 4);
