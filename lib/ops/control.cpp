@@ -189,7 +189,7 @@ extern const OpRecord if_record{.name = "If", .max_outputs = -1, .infer = infer_
                                 .any_kind = true};
 extern const OpRecord loop_record{.name = "Loop", .min_inputs = 0, .max_inputs = -1, .min_outputs = 0, .max_outputs = -1, .infer = infer_loop,
                                   .facts = control_facts, .evaluate = evaluate_loop, .any_kind = true};
-extern const OpRecord scan_record{.name = "Scan", .max_inputs = -1, .max_outputs = -1, .infer = infer_scan, .facts = control_facts,
+extern const OpRecord scan_record{.name = "Scan", .since = 8, .max_inputs = -1, .max_outputs = -1, .infer = infer_scan, .facts = control_facts,
                                   .evaluate = evaluate_scan, .upgrade = upgrade_scan, .any_kind = true};
 
 }  // namespace bevel::ops

@@ -19,7 +19,7 @@ constexpr int kMaxDepth = 64;
 
 // Bodies are inferred several times where their state widens, and bodies in bodies more often still. Past so many nodes in all, a
 // body's declared types are what is known of it.
-constexpr std::uint64_t kMaxBodyVisits = 4'000'000;
+constexpr std::uint64_t kMaxBodyVisits = 500'000;
 
 // A sequence's elements may have different shapes; what is declared of them is what the writer saw first.
 Type unify_elements(const Type& declared, const Type& inferred);

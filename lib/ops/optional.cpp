@@ -49,11 +49,11 @@ Outputs evaluate_get_element(const EvalContext& ctx) {
 
 }  // namespace
 
-extern const OpRecord optional_record{.name = "Optional", .min_inputs = 0, .infer = infer_optional, .evaluate = evaluate_optional,
+extern const OpRecord optional_record{.name = "Optional", .since = 15, .min_inputs = 0, .infer = infer_optional, .evaluate = evaluate_optional,
                                       .any_kind = true};
-extern const OpRecord optional_has_element_record{.name = "OptionalHasElement", .min_inputs = 0, .infer = infer_has_element,
+extern const OpRecord optional_has_element_record{.name = "OptionalHasElement", .since = 15, .min_inputs = 0, .infer = infer_has_element,
                                                   .evaluate = evaluate_has_element, .any_kind = true};
-extern const OpRecord optional_get_element_record{.name = "OptionalGetElement", .infer = infer_get_element,
+extern const OpRecord optional_get_element_record{.name = "OptionalGetElement", .since = 15, .infer = infer_get_element,
                                                   .evaluate = evaluate_get_element, .any_kind = true};
 
 }  // namespace bevel::ops

@@ -144,23 +144,23 @@ Facts map_facts(const FactsContext& ctx) {
 
 }  // namespace
 
-extern const OpRecord sequence_construct_record{.name = "SequenceConstruct", .max_inputs = -1, .infer = infer_construct,
+extern const OpRecord sequence_construct_record{.name = "SequenceConstruct", .since = 11, .max_inputs = -1, .infer = infer_construct,
                                                 .evaluate = evaluate_sequence_construct, .any_kind = true};
-extern const OpRecord sequence_empty_record{.name = "SequenceEmpty", .min_inputs = 0, .max_inputs = 0, .infer = infer_empty,
+extern const OpRecord sequence_empty_record{.name = "SequenceEmpty", .since = 11, .min_inputs = 0, .max_inputs = 0, .infer = infer_empty,
                                             .evaluate = evaluate_sequence_empty};
-extern const OpRecord sequence_at_record{.name = "SequenceAt", .min_inputs = 2, .max_inputs = 2, .infer = infer_at,
+extern const OpRecord sequence_at_record{.name = "SequenceAt", .since = 11, .min_inputs = 2, .max_inputs = 2, .infer = infer_at,
                                          .evaluate = evaluate_sequence_at, .any_kind = true};
-extern const OpRecord sequence_insert_record{.name = "SequenceInsert", .min_inputs = 2, .max_inputs = 3, .infer = infer_insert,
+extern const OpRecord sequence_insert_record{.name = "SequenceInsert", .since = 11, .min_inputs = 2, .max_inputs = 3, .infer = infer_insert,
                                              .evaluate = evaluate_sequence_insert, .any_kind = true};
-extern const OpRecord sequence_erase_record{.name = "SequenceErase", .max_inputs = 2, .infer = infer_erase,
+extern const OpRecord sequence_erase_record{.name = "SequenceErase", .since = 11, .max_inputs = 2, .infer = infer_erase,
                                             .evaluate = evaluate_sequence_erase, .any_kind = true};
-extern const OpRecord sequence_length_record{.name = "SequenceLength", .infer = infer_length, .evaluate = evaluate_sequence_length,
+extern const OpRecord sequence_length_record{.name = "SequenceLength", .since = 11, .infer = infer_length, .evaluate = evaluate_sequence_length,
                                              .any_kind = true};
-extern const OpRecord split_to_sequence_record{.name = "SplitToSequence", .max_inputs = 2, .infer = infer_split,
+extern const OpRecord split_to_sequence_record{.name = "SplitToSequence", .since = 11, .max_inputs = 2, .infer = infer_split,
                                                .evaluate = evaluate_split_to_sequence};
-extern const OpRecord concat_from_sequence_record{.name = "ConcatFromSequence", .infer = infer_concat,
+extern const OpRecord concat_from_sequence_record{.name = "ConcatFromSequence", .since = 11, .infer = infer_concat,
                                                   .evaluate = evaluate_concat_from_sequence, .any_kind = true};
-extern const OpRecord sequence_map_record{.name = "SequenceMap", .max_inputs = -1, .max_outputs = -1, .infer = infer_map,
+extern const OpRecord sequence_map_record{.name = "SequenceMap", .since = 17, .max_inputs = -1, .max_outputs = -1, .infer = infer_map,
                                           .facts = map_facts, .evaluate = evaluate_sequence_map, .any_kind = true};
 
 }  // namespace bevel::ops

@@ -127,6 +127,18 @@ g (int64 m, float[1,7] x) => (float[...] last, float[...] stacked)
   CHECK(to_string(type_of(growing, "stacked")) == "float[?,1,7]");
 }
 
+TEST_CASE("loops in loops whose states all grow do not multiply the work of inference") {
+  // Each would be inferred three times for each time that the one around it is: 3^20.
+  std::string text = "u20 = Neg (t20)";
+  for (int depth = 20; depth > 0; --depth) {
+    text = fmt::format("u{} = Loop <body = b{} (int64 i{}, bool c{}, float[...] t{}) => (bool c{}, float[...] r{}) {{ {}  r{} = Concat <axis = 0> (u{}, u{}) }}> (m, \"\", t{})",
+                       depth - 1, depth, depth, depth, depth, depth, depth, text, depth, depth, depth, depth - 1);
+  }
+  const std::string model = fmt::format(R"(<ir_version: 10, opset_import: ["" : 18]>
+g (int64 m, float[1] t0) => (float[...] u0) {{ {} }})", text);
+  CHECK(type_of(model, "u0").dtype == DType::float32);
+}
+
 TEST_CASE("Scan: axes, directions, captures, and a sequence without entries") {
   // Running sums over axis 1, the input walked backwards; sums stacked at axis 1 in front-to-back and back-to-front order.
   const std::string text = R"(<ir_version: 10, opset_import: ["" : 18]>
