@@ -30,7 +30,7 @@ constexpr Schema kSchemas[] = {
 };
 
 constexpr std::string_view kSetNames[] = {
-    "",  // number 0: anything
+    "",  // number 0: no tensor, anything
 #define BEVEL_DTYPES(number, names) names,
 #define BEVEL_SCHEMA(op, since, min_in, max_in, min_out, max_out, attributes, inputs, outputs)
 #define BEVEL_GONE(op, since)

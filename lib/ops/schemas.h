@@ -33,7 +33,7 @@ struct SchemaAttribute {
 };
 std::optional<SchemaAttribute> find_attribute(const Schema& schema, std::string_view name);
 
-// Whether operand i may hold a tensor of this element type. (Operands that take other things than tensors take any.)
+// Whether operand i may hold a tensor of this element type. (Operands that are no tensors take any.)
 bool takes_input(const Schema& schema, std::size_t i, DType dtype);
 bool gives_output(const Schema& schema, std::size_t i, DType dtype);
 
