@@ -7,6 +7,7 @@
 #include "calibration/calibration.h"
 #include "lib/data/dataset.h"
 #include "lib/driver/budget.h"
+#include "lib/driver/in_opset.h"
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
 #include "lib/driver/quantize_leg.h"
@@ -84,6 +85,7 @@ Status read_inputs(Bag& bag) {
     return fail(ExitCode::usage, "compile needs calibration data: give either --calib DATA or --profile PROFILE.");
   if (request.max_drop && !(*request.max_drop >= 0))
     return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
+  BEVEL_TRY_STATUS(check_opset(request.opset));
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
   BEVEL_TRY(bag.source, load_model(request.model, shapes, Feeding::samples));
   if (!bag.source.beyond_knowledge.empty())
@@ -158,8 +160,10 @@ void add_float_notes(report::CompileRecord& record, const std::vector<plan::Floa
 }
 
 Status export_and_plan(Bag& bag, Staging* staging) {
+  Model written = bag.int8;
+  BEVEL_TRY_STATUS(of_file(bag.request.model, put_in_opset(written, bag.request.opset)));
   if (staging) {
-    BEVEL_TRY_STATUS(onnx::export_model(bag.int8, staging->path_of(kOnnxName)));
+    BEVEL_TRY_STATUS(onnx::export_model(written, staging->path_of(kOnnxName)));
     BEVEL_TRY(Loaded loaded, load_model(staging->path_of(kOnnxName)));
     bag.int8 = std::move(loaded.model);
     bag.record.int8_onnx_bytes = loaded.file_bytes;

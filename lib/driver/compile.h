@@ -23,6 +23,7 @@ struct CompileRequest {
   RecipeFlags recipe;
   std::vector<std::string> shapes;                // "N=8", "image=1x3x224x224"
   std::optional<std::size_t> max_samples;
+  std::optional<std::size_t> opset;               // of model.int8.onnx; else that of the source, or the base that it was lifted to
   bool float_io = false;
   bool dry_run = false;                           // one calibration sample, no verification, nothing written
   unsigned threads = 0;                           // 0: one per core

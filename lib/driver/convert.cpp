@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "calibration/calibration.h"
+#include "lib/driver/in_opset.h"
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
 #include "lib/driver/quantize_leg.h"
@@ -176,6 +177,7 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
   report::WriteRecord record;
   record.command = request.command;
   record.dry_run = request.dry_run;
+  BEVEL_TRY_STATUS(check_opset(request.opset));
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
   std::vector<passes::PipelineStep> pipeline;
   if (!request.pipeline.empty()) {
@@ -211,8 +213,10 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
       for (const passes::NodeNote& note : report.stats.notes) record.stays_float.push_back({note.node, note.op_type, note.text});
     }
   } else {
+    if (request.opset) return fail_input("{}: {}, so it cannot be written in another.", request.model.filename().string(), source.beyond_knowledge);
     record.notes.push_back(fmt::format("{}: carried through unchanged.", source.beyond_knowledge));
   }
+  BEVEL_TRY_STATUS(of_file(request.model, put_in_opset(model, request.opset)));
   record.nodes_after = model.graph.node_count();
   BEVEL_TRY_STATUS(write_checked(model, {source, request.data ? request.data : request.calibration, "data", required_db(pipeline)},
                                  staging, request.out, request, record));
@@ -270,6 +274,7 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
     return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
   if (request.max_drop && !request.calibration && !request.evaluation)
     return fail(ExitCode::usage, "--max-drop needs samples to measure it on: give --eval DATA beside --profile.");
+  BEVEL_TRY_STATUS(check_opset(request.opset));
   std::string activations = kNeutralActivations;
   if (request.target) {
     BEVEL_TRY(const target::Device device, target::find_device(*request.target));
@@ -292,6 +297,7 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   record.stays_float = std::move(quantized.stays_float);
   if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
   calibration.reset();  // a profile is large, and the check below has no use for it
+  BEVEL_TRY_STATUS(of_file(request.model, put_in_opset(model, request.opset)));
   record.nodes_after = model.graph.node_count();
   BEVEL_TRY_STATUS(write_checked(model, {source, request.evaluation ? request.evaluation : request.calibration,
                                          request.evaluation ? "evaluation" : "calibration", kFiniteOnlyDb, &simplified, request.max_drop},

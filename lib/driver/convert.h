@@ -16,6 +16,7 @@ struct CommonRequest {
   std::filesystem::path model, out;
   std::vector<std::string> shapes;
   std::optional<std::size_t> max_samples;
+  std::optional<std::size_t> opset;           // of the written model; else that of the source, or the base that it was lifted to
   bool dry_run = false;
   unsigned threads = 0;
 };

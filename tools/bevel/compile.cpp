@@ -63,7 +63,7 @@ Command compile_command() {
            {"--range", &request.recipe.range, "minmax, percentile[:99.9], mse or entropy"},
            {"--activations", &request.recipe.activations, "int8 or uint8; default: the target's"},
            {"--io", &flags->io, "int8: inputs and outputs are quantized integers; float: the conversion is inside"},
-           shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
+           opset_flag(request.opset), shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
            {"--depfile", &flags->depfile, "write the inputs of the outputs as a Make rule"}, threads_flag(request.threads)},
           [flags] { return run(*flags); }};
 }

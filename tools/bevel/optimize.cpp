@@ -19,7 +19,7 @@ Command optimize_command() {
           {{"MODEL", &request.model, "ONNX model", true},
            {"-o,--out", &request.out, "the simplified model", true},
            {"--data", &request.data, "samples for the check; default: seeded random inputs"},
-           shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
+           opset_flag(request.opset), shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
            threads_flag(request.threads)},
           [flags] {
             const auto record = driver::optimize(flags->request);

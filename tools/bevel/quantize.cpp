@@ -27,8 +27,8 @@ Command quantize_command() {
            {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; a list (Conv,Add), may be repeated"},
            {"--range", &request.recipe.range, "minmax, percentile[:99.9], mse or entropy"},
            {"--activations", &request.recipe.activations, "int8 or uint8"},
-           shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
-           threads_flag(request.threads)},
+           opset_flag(request.opset), shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json),
+           dry_run_flag(request.dry_run), threads_flag(request.threads)},
           [flags] {
             const auto record = driver::quantize(flags->request);
             if (!record) return report_failure(record.error());

@@ -18,6 +18,9 @@ Flag shape_flag(std::vector<std::string>& field) {
   return {"--shape", &field, "bind a symbol (N=8) or an input's shape (image=1x3x224x224); may be repeated"};
 }
 Flag dry_run_flag(bool& field) { return {"--dry-run", &field, "check the inputs and say what would happen; write nothing"}; }
+Flag opset_flag(std::optional<std::size_t>& field) {
+  return {"--opset", &field, "write the ONNX model in this opset (7 to 28); a node that it has no words for is an error"};
+}
 
 bool color_wanted() {
   const char* no_color = std::getenv("NO_COLOR");

@@ -17,6 +17,7 @@ check bad_keep_float   2 'keep-float.*konv'  compile small.onnx --target stm32l4
 check bad_range        2 'range'             compile small.onnx --target stm32l4r5 --calib good.json --range widest --out out
 check bad_io           2 'float'             emit-c small.onnx -o out --io int4
 check bad_shape        2 'shape'             inspect small.onnx --shape N=x
+check bad_opset        2 'opset 29.*7 to 28' optimize small.onnx --opset 29 -o out/o.onnx
 check bad_pipeline     2 'fold-batch-nrm.*fold-batch-norm' opt small.onnx --pipeline fold-batch-nrm -o out/o.onnx
 check raw_of_onnx      2 'raw'               run small.onnx --inputs bare.npz --raw
 check no_inputs        2 'inputs'            run small.onnx

@@ -66,6 +66,12 @@ check optimize       0 'checked.*seeded random'         optimize small.onnx -o o
 check optimize_data  0 'checked.*24 samples'            optimize small.onnx -o out/o.onnx --data good.json
 check not_checked    0 'not checked: .*mystery'         optimize unknown_op.onnx -o out/o.onnx
 check future         0 'not checked: .*99'              optimize future_opset.onnx -o out/o.onnx
+check older_opset    0 'checked'                        optimize small.onnx --opset 9 -o out/o.onnx
+check newer_opset    0 'checked'                        quantize small.onnx --calib good.json --opset 21 -o out/q.onnx
+check compiled_opset 0 'model\.c'                       $C --opset 19 --out out
+# One scale for each channel: opset 12 has no words for it.
+check too_old        5 "node '.*\\((Deq|Q)uantizeLinear\\) cannot be written in opset 12" $C --opset 12 --out out
+check opset_beyond   5 'opset is 99'                     optimize future_opset.onnx --opset 13 -o out/o.onnx
 check calibrate      0 'written'                        calibrate small.onnx --calib good.json -o out/p
 check quantize       0 'checked'                        quantize small.onnx --calib good.json -o out/q.onnx
 check quantize_json  0 '"format": "bevel-write/1"'      quantize small.onnx --calib good.json -o out/q.onnx --json
