@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 
 #include "lib/ops/facts.h"
 #include "lib/ops/op.h"
+#include "lib/ops/schemas.h"
 #include "lib/target/target.h"
 #include "passes/pass.h"
 
@@ -128,6 +130,57 @@ ops::Facts usual_facts(const ops::OpRecord& record) {
   return best;
 }
 
+// The opsets with a form of their own, of those that load: "7, 13, 14"; a form older than 7 counts as 7.
+std::string opsets_text(const ops::OpRecord& record) {
+  if (!record.domain.empty()) return record.since > 1 ? std::to_string(record.since) : "";
+  std::string text;
+  const ops::Schema* previous = nullptr;
+  for (int opset = ops::kOldestOpset; opset <= ops::kNewestOpset; ++opset) {
+    const ops::Schema* schema = ops::find_schema(record.name, opset);
+    if (schema == previous) continue;
+    if (schema == nullptr) text += fmt::format("; until {}", opset - 1);
+    else text += fmt::format("{}{}", text.empty() ? "" : ", ", opset);
+    previous = schema;
+  }
+  return text;
+}
+
+// The element types of the first operand (without one, of the result) in the newest opset that has the operator, in groups.
+std::string types_text(const ops::OpRecord& record) {
+  const ops::Schema* schema = nullptr;
+  for (int opset = ops::kNewestOpset; opset >= ops::kOldestOpset && schema == nullptr && record.domain.empty(); --opset)
+    schema = ops::find_schema(record.name, opset);
+  if (schema == nullptr) return "";
+  const auto takes = [&](DType dtype) {
+    return schema->max_inputs == 0 ? ops::gives_output(*schema, 0, dtype) : ops::takes_input(*schema, 0, dtype);
+  };
+  struct Group {
+    const char* name;
+    std::vector<DType> dtypes;
+  };
+  const Group groups[] = {
+      {"floats", {DType::float16, DType::bfloat16, DType::float32, DType::float64}},
+      {"integers",
+       {DType::int8, DType::int16, DType::int32, DType::int64, DType::uint8, DType::uint16, DType::uint32, DType::uint64}},
+      {"complex", {DType::complex64, DType::complex128}},
+      {"float8", {DType::float8e4m3fn, DType::float8e4m3fnuz, DType::float8e5m2, DType::float8e5m2fnuz}},
+      {"4-bit integers", {DType::int4, DType::uint4}},
+      {"2-bit integers", {DType::int2, DType::uint2}},
+      {nullptr, {DType::boolean, DType::string, DType::float8e8m0, DType::float4e2m1}},
+  };
+  std::vector<std::string> words;
+  bool everything = true;
+  for (const Group& group : groups) {
+    const bool whole = group.name != nullptr && std::all_of(group.dtypes.begin(), group.dtypes.end(), takes);
+    if (whole) words.emplace_back(group.name);
+    for (const DType dtype : group.dtypes) {
+      everything = everything && takes(dtype);
+      if (!whole && takes(dtype)) words.emplace_back(dtype_name(dtype));
+    }
+  }
+  return everything ? "all" : fmt::format("{}", fmt::join(words, ", "));
+}
+
 std::string ops_page() {
   std::string page(kGenerated);
   page += fmt::format(
@@ -136,8 +189,11 @@ std::string ops_page() {
       "other operator is carried\n"
       "through untouched, in float, and listed.\n"
       "\n"
-      "- **from opset**: the first that has it, where that is after {}. **lifted**: its form changed after opset "
-      "{}, and Bevel rewrites it.\n"
+      "- **opsets**: those with a form of its own. **types**: element types of its first operand (without one, of its "
+      "result), in the newest opset.\n"
+      "  **rewritten**: its form changed on the way; Bevel lifts an older one (*up*), and writes one for `--opset` "
+      "(*down*). A change that the\n"
+      "  schemas alone tell needs neither.\n"
       "- **runs**: has a reference evaluation (`run`, `eval`, constant folding, calibration).\n"
       "- **quantizes**: how it takes part in 8-bit quantization, for the usual operands (a constant slope, "
       "constant axes); empty: stays float.\n"
@@ -146,14 +202,17 @@ std::string ops_page() {
       "  and shapes are covered is told for a model by `bevel inspect`.\n"
       "- **cost** counts: multiply-accumulates, elements; empty: nothing is derived.\n"
       "\n"
-      "| operator | from opset | lifted | runs | quantizes | lowers | cost |\n"
-      "| --- | --- | --- | --- | --- | --- | --- |\n",
-      ops::kOldestOpset, ops::kNewestOpset, ops::kBaseOpset, ops::kOldestOpset, ops::kOldestOpset);
+      "| operator | opsets | types | rewritten | runs | quantizes | lowers | cost |\n"
+      "| --- | --- | --- | --- | --- | --- | --- | --- |\n",
+      ops::kOldestOpset, ops::kNewestOpset, ops::kBaseOpset);
   for (const ops::OpRecord* record : ops::all_ops()) {
     const ops::Facts facts = usual_facts(*record);
-    page += fmt::format("| {}{}{} | {} | {} | {} | {} | {} | {} |\n", record->domain, record->domain.empty() ? "" : " ",
-                        record->name, record->since > ops::kOldestOpset ? std::to_string(record->since) : "",
-                        record->upgrade != nullptr ? "yes" : "", record->evaluate != nullptr ? "yes" : "no",
+    const char* rewritten = record->upgrade != nullptr && record->downgrade != nullptr ? "up, down"
+                            : record->upgrade != nullptr                               ? "up"
+                            : record->downgrade != nullptr                             ? "down"
+                                                                                       : "";
+    page += fmt::format("| {}{}{} | {} | {} | {} | {} | {} | {} | {} |\n", record->domain, record->domain.empty() ? "" : " ",
+                        record->name, opsets_text(*record), types_text(*record), rewritten, record->evaluate != nullptr ? "yes" : "no",
                         role_text(facts.value.quant), record->lower != nullptr ? "yes" : "no",
                         kind_text(facts.space.kind));
   }
