@@ -93,7 +93,7 @@ Result<Attributes> attributes_of(const Node& node) {
 Result<Tensor> split_heads(const EvalContext& ctx, std::size_t i, std::string_view role, std::int64_t heads) {
   const Tensor& tensor = ctx.tensor(i);
   if (tensor.rank() == 4) return tensor;
-  if (tensor.rank() != 3 || heads < 1 || tensor.dim(2) % heads != 0) {
+  if (tensor.rank() != 3 || heads < 1 || heads > std::max<std::int64_t>(1, tensor.dim(2)) || tensor.dim(2) % heads != 0) {
     return fail_operand(i, role, "has shape {}, expected rank 4, or rank 3 with a last axis of a multiple of {} heads",
                         to_string(tensor.dims()), heads);
   }

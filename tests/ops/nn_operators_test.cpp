@@ -245,6 +245,10 @@ TEST_CASE("Attention: a window of three keys, and hostile operands") {
   CHECK(attention({q, Tensor::zeros(DType::float32, {1, 1, 4, 3}), v}).error().find("Q, K and V have shapes") != std::string::npos);
   CHECK(attention({q, q, v, Tensor::zeros(DType::float32, {3, 4})}).error().find("attn_mask") != std::string::npos);
   CHECK(attention({q.reshaped({1, 4, 2}), q.reshaped({1, 4, 2}), v.reshaped({1, 4, 1})}).error().find("multiple of 0 heads") != std::string::npos);
+  const Tensor none = Tensor::zeros(DType::float32, {1, 4, 0});
+  Case heads = attention({none, none, none});  // 0 is a multiple of any number, whose heads no shape can hold
+  heads.attr("q_num_heads", std::numeric_limits<std::int64_t>::max()).attr("kv_num_heads", std::numeric_limits<std::int64_t>::max());
+  CHECK(heads.error().find("heads") != std::string::npos);
   Case lengths = attention({q, q, v});
   lengths.absent().absent().absent().in(ints({5}));
   CHECK(lengths.error().find("expected 0 to 4 keys") != std::string::npos);
