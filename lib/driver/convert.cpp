@@ -112,6 +112,18 @@ Status check_against_source(const Check& check, const Model& written, const Comm
   return {};
 }
 
+// What was read back and equals what was written to the last bit is the same weight: held once, not twice.
+void share_equal_weights(Graph& reread, const Graph& written) {
+  constexpr std::size_t kWorthSharing = 1u << 20;
+  for (const ValueId id : reread.value_ids()) {
+    const Value& value = reread.value(id);
+    if (!value.constant || value.constant->bytes().size() < kWorthSharing) continue;
+    const ValueId source = written.find_value(value.name);
+    if (!source.valid() || !written.value(source).constant || !written.value(source).constant->same_bits(*value.constant)) continue;
+    reread.set_constant(id, *written.value(source).constant);
+  }
+}
+
 // Exports into the staging folder, reads it back and returns what was read.
 Result<Model> export_and_reload(const Model& model, const Staging& staging, const std::string& name, bool known,
                                 report::WriteRecord& record) {
@@ -123,6 +135,7 @@ Result<Model> export_and_reload(const Model& model, const Staging& staging, cons
   }
   if (known) {
     BEVEL_TRY(Loaded loaded, load_model(staging.path_of(name)));
+    share_equal_weights(loaded.model.graph, model.graph);
     return std::move(loaded.model);
   }
   BEVEL_TRY(Model reloaded, onnx::import_model(staging.path_of(name)));
