@@ -8,6 +8,7 @@
 
 #include "lib/data/dataset.h"
 #include "lib/data/measure.h"
+#include "lib/eval/evaluator.h"
 #include "lib/support/result.h"
 #include "lib/support/worker_pool.h"
 
@@ -15,7 +16,8 @@ namespace bevel::calibration {
 
 // One streaming pass per request, parallel over samples; memory does not grow with their number. NaN or Inf in an input or a
 // computed value: exit 5 naming sample and tensor.
-std::unique_ptr<data::Measure> measure_by_running(const data::Dataset& dataset, WorkerPool& pool);
+std::unique_ptr<data::Measure> measure_by_running(const data::Dataset& dataset, WorkerPool& pool,
+                                                  const eval::EvalOptions& options = {});
 
 // Names of all float32 values that a model computes or takes as inputs: what a stored profile holds, so that any recipe finds
 // its answers. Needs inferred types.

@@ -66,7 +66,8 @@ Status count(Accumulator& counters, const std::string& value, const Tensor& tens
 
 class RunningMeasure final : public data::Measure {
  public:
-  RunningMeasure(const data::Dataset& dataset, WorkerPool& pool) : dataset_(dataset), pool_(pool) {}
+  RunningMeasure(const data::Dataset& dataset, WorkerPool& pool, const eval::EvalOptions& options)
+      : dataset_(dataset), pool_(pool), options_(options) {}
 
   Result<data::Statistics> measure(const Model& model, const data::Request& request) override {
     if (!request.moments.empty()) return fail(ExitCode::internal, "second moments are not measured by this version");
@@ -81,7 +82,7 @@ class RunningMeasure final : public data::Measure {
     }
     std::size_t next = 0;
     for (auto& [name, slot] : slots) slot.index = next++;
-    BEVEL_TRY(auto evaluator, eval::Evaluator::create(model));
+    BEVEL_TRY(auto evaluator, eval::Evaluator::create(model, options_));
     std::vector<std::string> names;
     for (const auto& [name, slot] : slots) names.push_back(name);
     if (!names.empty()) evaluator->set_tapped(names);
@@ -153,12 +154,14 @@ class RunningMeasure final : public data::Measure {
 
   const data::Dataset& dataset_;
   WorkerPool& pool_;
+  eval::EvalOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<data::Measure> measure_by_running(const data::Dataset& dataset, WorkerPool& pool) {
-  return std::make_unique<RunningMeasure>(dataset, pool);
+std::unique_ptr<data::Measure> measure_by_running(const data::Dataset& dataset, WorkerPool& pool,
+                                                  const eval::EvalOptions& options) {
+  return std::make_unique<RunningMeasure>(dataset, pool, options);
 }
 
 std::vector<std::string> measurable_values(const Model& model) {

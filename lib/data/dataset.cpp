@@ -174,7 +174,7 @@ Result<std::vector<std::int64_t>> labels_of_table(const CsvTable& table, const R
   return labels;
 }
 
-Result<std::vector<std::int64_t>> read_labels(const std::filesystem::path& folder, const std::string& text,
+Result<std::vector<std::int64_t>> read_labels(const FileRoot& root, const std::string& text,
                                               const std::vector<std::string>& files, Archives& archives,
                                               const std::string& where) {
   BEVEL_TRY(const Reference reference, parse_reference(text, where));
@@ -182,15 +182,15 @@ Result<std::vector<std::int64_t>> read_labels(const std::filesystem::path& folde
     if (reference.key.empty()) {
       return fail_input("{}: \"{}\": which column? write \"{}:column\"", where, printable(text), printable(text));
     }
-    auto file = map_beneath(folder, reference.path);
+    auto file = map_beneath(root, reference.path);
     if (!file) return located(where, std::move(file).error());
     const auto bytes = (*file)->bytes();
     const std::string_view content(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const std::string name = (folder / reference.path).string();
+    const std::string name = printable((root.folder / reference.path).string());
     BEVEL_TRY(const CsvTable table, parse_csv(content, name));
     return labels_of_table(table, reference, files, name);
   }
-  BEVEL_TRY(const Tensor array, open_array(folder, reference, archives, where));
+  BEVEL_TRY(const Tensor array, open_array(root, reference, archives, where));
   return integers_of(array, where);
 }
 
@@ -220,10 +220,11 @@ std::string names_of(const std::vector<ModelInput>& inputs) {
 }
 
 Result<std::unique_ptr<Dataset>> open_description(const std::filesystem::path& path, std::string_view text,
-                                                  const std::vector<ModelInput>& inputs,
-                                                  std::optional<std::size_t> max_samples) {
-  const std::string name = path.string();
-  const std::filesystem::path folder = path.parent_path();
+                                                  const std::vector<ModelInput>& inputs, std::optional<std::size_t> max_samples,
+                                                  const std::vector<std::filesystem::path>& allowed_roots) {
+  const std::string name = printable(path.string());
+  const FileRoot root{path.parent_path(), allowed_roots};
+  const std::filesystem::path& folder = root.folder;
   BEVEL_TRY(Description description, parse_description(text, name));
   for (const DescribedInput& described : description.inputs) {
     const bool known = std::any_of(inputs.begin(), inputs.end(), [&](const auto& i) { return i.name == described.name; });
@@ -243,7 +244,7 @@ Result<std::unique_ptr<Dataset>> open_description(const std::filesystem::path& p
       return fail_input("{}: inputs: the model's input \"{}\" is missing", name, printable(input.name));
     }
     const std::string where = fmt::format("{}: inputs.{}.from", name, printable(input.name));
-    BEVEL_TRY(auto source, open_source(folder, described->from, archives, where));
+    BEVEL_TRY(auto source, open_source(root, described->from, archives, where));
     const std::vector<std::string> listed = source->files();
     if (listed.empty()) dataset->add_file(folder / described->from.path);
     // The lists do not repeat themselves and may be long: added without the search, unless another input reads them too.
@@ -253,7 +254,7 @@ Result<std::unique_ptr<Dataset>> open_description(const std::filesystem::path& p
     dataset->inputs.push_back({input, std::move(source), described->steps, described->steps_text});
   }
   if (!description.labels.empty()) {
-    BEVEL_TRY(dataset->labels, read_labels(folder, description.labels, files, archives, name + ": labels"));
+    BEVEL_TRY(dataset->labels, read_labels(root, description.labels, files, archives, name + ": labels"));
     dataset->labelled = true;
     BEVEL_TRY(const Reference reference, parse_reference(description.labels, name + ": labels"));
     dataset->add_file(folder / reference.path);
@@ -273,7 +274,7 @@ Result<std::unique_ptr<Dataset>> open_description(const std::filesystem::path& p
 
 Result<std::unique_ptr<Dataset>> open_npz(const std::filesystem::path& path, std::shared_ptr<const MappedFile> file,
                                           const std::vector<ModelInput>& inputs, std::optional<std::size_t> max_samples) {
-  const std::string name = path.string();
+  const std::string name = printable(path.string());
   BEVEL_TRY(const auto archive, ArrayArchive::open(std::move(file), name));
   auto dataset = std::make_unique<DescribedDataset>();
   dataset->opened.push_back(path);
@@ -301,15 +302,16 @@ std::vector<ModelInput> inputs_needing_data(const Graph& graph) {
 }
 
 Result<std::unique_ptr<Dataset>> open_dataset(const std::filesystem::path& path, const std::vector<ModelInput>& inputs,
-                                              std::optional<std::size_t> max_samples) {
-  const std::string name = path.string();
+                                              std::optional<std::size_t> max_samples,
+                                              const std::vector<std::filesystem::path>& allowed_roots) {
+  const std::string name = printable(path.string());
   BEVEL_TRY(auto file, MappedFile::open(path));
   if (inputs.empty()) return fail_input("{}: the model has no input that takes data", name);
   for (const ModelInput& input : inputs) BEVEL_TRY_STATUS(check_model_input(input, name));
   const auto bytes = file->bytes();
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   auto dataset = text.starts_with("PK") ? open_npz(path, std::move(file), inputs, max_samples)
-                                        : open_description(path, text, inputs, max_samples);
+                                        : open_description(path, text, inputs, max_samples, allowed_roots);
   if (!dataset) return dataset;
   // The first sample now, so that a wrong step, shape or dtype is found before the work starts.
   if (auto first = (*dataset)->sample(0); !first) return Failure(std::move(first).error());

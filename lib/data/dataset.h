@@ -43,9 +43,10 @@ class Dataset {
 };
 
 // Opens `path` (a .json description, or a bare .npz whose keys are the inputs' names) for a model's inputs; checks keys, names,
-// shapes and dtypes against them. `max_samples`: the first N. Errors: exit 5, naming the description's key or file.
+// shapes and dtypes against them. `max_samples`: the first N. `allowed_roots`: FileRoot::allowed. Errors: exit 5, naming the description's key or file.
 Result<std::unique_ptr<Dataset>> open_dataset(const std::filesystem::path& path, const std::vector<ModelInput>& inputs,
-                                              std::optional<std::size_t> max_samples = {});
+                                              std::optional<std::size_t> max_samples = {},
+                                              const std::vector<std::filesystem::path>& allowed_roots = {});
 
 // All arrays of an .npz (stored or deflated), by member name without ".npy"; or of an .npy, as "".
 Result<std::vector<std::pair<std::string, Tensor>>> read_arrays(const std::filesystem::path& path);

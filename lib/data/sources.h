@@ -1,7 +1,6 @@
 // Where an input's samples come from: the first axis of an array, or a sorted list of files. Decoded one at a time.
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -9,11 +8,13 @@
 
 #include "lib/data/arrays.h"
 #include "lib/data/description.h"
+#include "lib/support/file_root.h"
+#include "lib/support/mapped_file.h"
 
 namespace bevel::data {
 
-// Bytes of a file beneath `folder`; links and paths out of it are refused. `shown` is the path for messages.
-Result<std::shared_ptr<const MappedFile>> map_beneath(const std::filesystem::path& folder, const std::string& relative);
+// Bytes of a file beneath the description's folder; links and paths out of it are refused.
+Result<std::shared_ptr<const MappedFile>> map_beneath(const FileRoot& root, const std::string& relative);
 
 class Source {
  public:
@@ -29,10 +30,10 @@ class Source {
 std::unique_ptr<Source> array_source(Tensor array, std::string name);
 // Opens what a reference names; archives already open are shared through `archives` (path -> archive).
 using Archives = std::map<std::string, std::shared_ptr<const ArrayArchive>>;
-Result<std::unique_ptr<Source>> open_source(const std::filesystem::path& folder, const Reference& reference,
+Result<std::unique_ptr<Source>> open_source(const FileRoot& root, const Reference& reference,
                                             Archives& archives, const std::string& where);
 // The array that "x.npz:key" or "x.npy" names.
-Result<Tensor> open_array(const std::filesystem::path& folder, const Reference& reference, Archives& archives,
+Result<Tensor> open_array(const FileRoot& root, const Reference& reference, Archives& archives,
                           const std::string& where);
 
 }  // namespace bevel::data

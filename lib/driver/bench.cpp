@@ -50,13 +50,15 @@ Result<std::vector<report::BenchRow>> time_nodes(eval::Evaluator& evaluator, con
 
 Result<report::BenchRecord> bench(const BenchRequest& request) {
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
   report::BenchRecord record;
   const Clock::time_point opening = Clock::now();
-  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, request.data ? Feeding::samples : Feeding::whole_tensors));
+  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, request.data ? Feeding::samples : Feeding::whole_tensors,
+                                             bounds));
   record.load_seconds = seconds_since(opening);
   Samples source;
   if (request.data) {
-    BEVEL_TRY(source, open_samples(*request.data, runnable->inputs(), request.max_samples, "data"));
+    BEVEL_TRY(source, open_samples(*request.data, runnable->inputs(), request.max_samples, "data", bounds));
   } else {
     BEVEL_TRY(source, random_samples(runnable->inputs(), request.max_samples.value_or(1)));
   }

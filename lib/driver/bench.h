@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/driver/bounds.h"
 #include "lib/report/record.h"
 #include "lib/support/result.h"
 
@@ -19,6 +20,7 @@ struct BenchRequest {
   std::optional<std::size_t> max_samples;
   std::size_t repeat = 10;                    // timed runs over the samples; one more before them warms up
   bool per_node = false;
+  BoundsFlags bounds;
 };
 // Runs on the calling thread, one sample at a time, so that the figures are those of one core.
 Result<report::BenchRecord> bench(const BenchRequest& request);

@@ -87,7 +87,8 @@ Status read_inputs(Bag& bag) {
     return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
   BEVEL_TRY_STATUS(check_opset(request.opset));
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(bag.source, load_model(request.model, shapes, Feeding::samples));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(bag.source, load_model(request.model, shapes, Feeding::samples, bounds));
   if (!bag.source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be quantized.", request.model.filename().string(), bag.source.beyond_knowledge);
   add_files(bag, bag.source.files);
@@ -125,7 +126,7 @@ Status simplify_and_quantize(Bag& bag) {
   Calibration calibration;
   if (request.calibration) {
     const std::optional<std::size_t> limit = request.dry_run ? 1 : request.max_samples;
-    BEVEL_TRY(calibration, calibrate_on_samples(*request.calibration, inputs, limit, bag.pool));
+    BEVEL_TRY(calibration, calibrate_on_samples(*request.calibration, inputs, limit, bag.pool, bag.source.bounds));
   } else {
     BEVEL_TRY(calibration, calibrate_from_profile(*request.profile));
   }
@@ -133,9 +134,9 @@ Status simplify_and_quantize(Bag& bag) {
   if (calibration.dataset) add_files(bag, calibration.dataset->files());
   // The evaluation data is opened before the long work starts: a wrong description is found at once.
   if (request.evaluation) {
-    BEVEL_TRY(bag.verification, open_samples(*request.evaluation, inputs, request.max_samples, "evaluation"));
+    BEVEL_TRY(bag.verification, open_samples(*request.evaluation, inputs, request.max_samples, "evaluation", bag.source.bounds));
   } else if (request.calibration && !request.dry_run) {
-    BEVEL_TRY(bag.verification, open_samples(*request.calibration, inputs, request.max_samples, "calibration"));
+    BEVEL_TRY(bag.verification, open_samples(*request.calibration, inputs, request.max_samples, "calibration", bag.source.bounds));
   } else {
     BEVEL_TRY(bag.verification, random_samples(inputs));
   }
@@ -164,7 +165,7 @@ Status export_and_plan(Bag& bag, Staging* staging) {
   BEVEL_TRY_STATUS(of_file(bag.request.model, put_in_opset(written, bag.request.opset)));
   if (staging) {
     BEVEL_TRY_STATUS(onnx::export_model(written, staging->path_of(kOnnxName)));
-    BEVEL_TRY(Loaded loaded, load_model(staging->path_of(kOnnxName)));
+    BEVEL_TRY(Loaded loaded, load_model(staging->path_of(kOnnxName), {}, Feeding::whole_tensors, bag.source.bounds));
     bag.int8 = std::move(loaded.model);
     bag.record.int8_onnx_bytes = loaded.file_bytes;
   }
@@ -192,8 +193,8 @@ Status emit(Bag& bag, Staging& staging) {
 Result<bool> verify(Bag& bag, Staging& staging) {
   report::CompileRecord& record = bag.record;
   // The evaluator's own way: reference evaluation of a float model, the kernels for one that has integer layers already.
-  BEVEL_TRY(const auto float_model, runnable_of(bag.source.model, "float model"));
-  BEVEL_TRY(const auto int8_model, runnable_of(bag.int8, kOnnxName, evaluated_by_kernels()));
+  BEVEL_TRY(const auto float_model, runnable_of(bag.source.model, "float model", bag.source.bounds.eval_options()));
+  BEVEL_TRY(const auto int8_model, runnable_of(bag.int8, kOnnxName, evaluated_by_kernels(bag.source.bounds)));
   BEVEL_TRY(const auto program, open_runnable(staging.path_of(kProgramName)));
   BEVEL_TRY(const Measured measured,
             measure_side_by_side({float_model.get(), int8_model.get(), program.get()}, {{0, 1}, {1, 2}},
@@ -210,7 +211,8 @@ Result<bool> verify(Bag& bag, Staging& staging) {
     for (const report::OutputComparison& output : record.int8_outputs) drop = std::max(drop, 100 - 100 * output.agreement);
   }
   record.drop = drop;
-  BEVEL_TRY(const auto sqnr, layer_sqnr(bag.simplified, bag.int8, *bag.verification.dataset, kLayerSamples, bag.pool));
+  BEVEL_TRY(const auto sqnr, layer_sqnr(bag.simplified, bag.int8, *bag.verification.dataset, kLayerSamples, bag.pool,
+                                         bag.source.bounds));
   for (report::LayerRow& row : record.layers)
     if (const auto found = sqnr.find(row.name); found != sqnr.end()) row.sqnr_db = found->second;
   if (is_poor(record.int8_outputs, *record.samples))

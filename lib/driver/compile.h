@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/driver/bounds.h"
 #include "lib/driver/recipe_choice.h"
 #include "lib/report/record.h"
 #include "lib/support/result.h"
@@ -27,6 +28,7 @@ struct CompileRequest {
   bool float_io = false;
   bool dry_run = false;                           // one calibration sample, no verification, nothing written
   unsigned threads = 0;                           // 0: one per core
+  BoundsFlags bounds;
 };
 
 struct CompileOutcome {

@@ -56,7 +56,7 @@ struct Check {
 std::vector<report::LayerRow> measure_layers(const Check& check, const Model& written, const data::Dataset& dataset, WorkerPool& pool) {
   std::vector<report::LayerRow> layers;
   if (!check.simplified) return layers;
-  const auto measured = layer_sqnr(*check.simplified, written, dataset, kLayerSamples, pool);
+  const auto measured = layer_sqnr(*check.simplified, written, dataset, kLayerSamples, pool, check.source.bounds);
   if (!measured) return layers;  // it only ranks layers; the outputs were compared
   for (const auto& [name, sqnr_db] : *measured) layers.push_back({name, "", 0, 0, 0, sqnr_db});
   return layers;
@@ -73,11 +73,11 @@ Status check_against_source(const Check& check, const Model& written, const Comm
   if (!source.beyond_knowledge.empty()) return unchecked(source.beyond_knowledge);
   if (const auto reason = eval::cannot_evaluate(source.model)) return unchecked(*reason);
   // Both in the evaluator's own way: a source with integer layers means what the kernels compute of them.
-  BEVEL_TRY(const auto before, runnable_of(source.model, "source model"));
-  BEVEL_TRY(const auto after, runnable_of(written, "written model"));
+  BEVEL_TRY(const auto before, runnable_of(source.model, "source model", source.bounds.eval_options()));
+  BEVEL_TRY(const auto after, runnable_of(written, "written model", source.bounds.eval_options()));
   Samples samples;
   if (data) {
-    BEVEL_TRY(samples, open_samples(*data, before->inputs(), request.max_samples, check.from));
+    BEVEL_TRY(samples, open_samples(*data, before->inputs(), request.max_samples, check.from, source.bounds));
   } else {
     auto random = random_samples(before->inputs());
     if (!random) return unchecked(random.error().message);
@@ -125,7 +125,7 @@ void share_equal_weights(Graph& reread, const Graph& written) {
 }
 
 // Exports into the staging folder, reads it back and returns what was read.
-Result<Model> export_and_reload(const Model& model, const Staging& staging, const std::string& name, bool known,
+Result<Model> export_and_reload(const Model& model, const Staging& staging, const std::string& name, const Loaded& source,
                                 report::WriteRecord& record) {
   BEVEL_TRY_STATUS(onnx::export_model(model, staging.path_of(name)));
   for (const std::string& file : {name, name + ".data"}) {
@@ -133,12 +133,12 @@ Result<Model> export_and_reload(const Model& model, const Staging& staging, cons
     const std::uintmax_t bytes = fs::file_size(staging.path_of(file), absent);
     if (!absent) record.files.push_back({file, bytes});
   }
-  if (known) {
-    BEVEL_TRY(Loaded loaded, load_model(staging.path_of(name)));
+  if (source.beyond_knowledge.empty()) {
+    BEVEL_TRY(Loaded loaded, load_model(staging.path_of(name), {}, Feeding::whole_tensors, source.bounds));
     share_equal_weights(loaded.model.graph, model.graph);
     return std::move(loaded.model);
   }
-  BEVEL_TRY(Model reloaded, onnx::import_model(staging.path_of(name)));
+  BEVEL_TRY(Model reloaded, onnx::import_model(staging.path_of(name), source.bounds.import_options()));
   std::string why;
   if (!same_model(model, reloaded, &why))
     return fail(ExitCode::verification, "verification failed: the written file reads back differently ({}). Nothing was written.", why);
@@ -159,18 +159,18 @@ Status write_checked(const Model& model, const Check& check, std::optional<Stagi
                      const CommonRequest& request, report::WriteRecord& record) {
   if (!staging) return {};
   const std::string name = out.filename().string();
-  BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, check.source.beyond_knowledge.empty(), record));
+  BEVEL_TRY(const Model written, export_and_reload(model, *staging, name, check.source, record));
   BEVEL_TRY_STATUS(check_against_source(check, written, request, record));
   return publish_model(*staging, name);
 }
 
 Result<std::optional<Calibration>> optional_calibration(const std::optional<fs::path>& data, const std::optional<fs::path>& profile,
                                                         const Model& model, std::optional<std::size_t> max_samples,
-                                                        WorkerPool& pool) {
+                                                        WorkerPool& pool, const Bounds& bounds) {
   if (data && profile) return fail(ExitCode::usage, "--calib and --profile exclude each other: give one of them.");
   std::optional<Calibration> calibration;
   if (data) {
-    BEVEL_TRY(calibration, calibrate_on_samples(*data, data::inputs_needing_data(model.graph), max_samples, pool));
+    BEVEL_TRY(calibration, calibrate_on_samples(*data, data::inputs_needing_data(model.graph), max_samples, pool, bounds));
   } else if (profile) {
     BEVEL_TRY(calibration, calibrate_from_profile(*profile));
   }
@@ -192,19 +192,20 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
   record.dry_run = request.dry_run;
   BEVEL_TRY_STATUS(check_opset(request.opset));
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
   std::vector<passes::PipelineStep> pipeline;
   if (!request.pipeline.empty()) {
     const std::string_view named = passes::named_pipeline(request.pipeline);
     BEVEL_TRY(pipeline, passes::parse_pipeline(named.empty() ? std::string_view(request.pipeline) : named));
   }
   const Feeding feeding = request.data || request.calibration ? Feeding::samples : Feeding::whole_tensors;
-  BEVEL_TRY(const Loaded source, load_model(request.model, shapes, feeding));
+  BEVEL_TRY(const Loaded source, load_model(request.model, shapes, feeding, bounds));
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
   Model model = source.model;
   record.nodes_before = model.graph.node_count();
   WorkerPool pool(request.threads);
   BEVEL_TRY(const auto calibration,
-            optional_calibration(request.calibration, request.profile, model, request.max_samples, pool));
+            optional_calibration(request.calibration, request.profile, model, request.max_samples, pool, source.bounds));
   if (source.beyond_knowledge.empty()) {
     passes::RunOptions options;
     options.verify_each = request.verify_each;
@@ -241,7 +242,8 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
   record.command = "calibrate";
   record.dry_run = request.dry_run;
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(Loaded source, load_model(request.model, shapes, Feeding::samples));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(Loaded source, load_model(request.model, shapes, Feeding::samples, bounds));
   if (!source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be calibrated.", request.model.filename().string(), source.beyond_knowledge);
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
@@ -250,7 +252,8 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
   record.nodes_after = source.model.graph.node_count();
   WorkerPool pool(request.threads);
   BEVEL_TRY(Calibration calibration,
-            calibrate_on_samples(request.calibration, data::inputs_needing_data(source.model.graph), request.max_samples, pool));
+            calibrate_on_samples(request.calibration, data::inputs_needing_data(source.model.graph), request.max_samples, pool,
+                                 source.bounds));
   // A dry run still quantizes a throw-away copy: it finds what the real run would stumble over.
   RecordingMeasure recorder(*calibration.measure);
   Model trial = source.model;
@@ -294,7 +297,8 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
     activations = device.activation_dtype;
   }
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const Loaded source, load_model(request.model, shapes, Feeding::samples));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(const Loaded source, load_model(request.model, shapes, Feeding::samples, bounds));
   if (!source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be quantized.", request.model.filename().string(), source.beyond_knowledge);
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
@@ -305,7 +309,8 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   BEVEL_TRY(const passes::Recipe recipe, choose_recipe(request.recipe, activations, model.graph));
   WorkerPool pool(request.threads);
   BEVEL_TRY(auto calibration,
-            optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool));
+            optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool,
+                                 source.bounds));
   BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, *calibration->measure)));
   record.stays_float = std::move(quantized.stays_float);
   if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
@@ -323,7 +328,8 @@ Result<report::WriteRecord> emit_c(const EmitRequest& request) {
   record.command = "emit-c";
   record.dry_run = request.dry_run;
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(Loaded source, load_model(request.model, shapes, Feeding::program));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(Loaded source, load_model(request.model, shapes, Feeding::program, bounds));
   if (!source.beyond_knowledge.empty())
     return fail_input("{}: {}, so it cannot be lowered.", request.model.filename().string(), source.beyond_knowledge);
   std::optional<Staging> staging;

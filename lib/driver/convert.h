@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/driver/bounds.h"
 #include "lib/driver/recipe_choice.h"
 #include "lib/report/record.h"
 #include "lib/support/result.h"
@@ -19,6 +20,7 @@ struct CommonRequest {
   std::optional<std::size_t> opset;           // of the written model; else that of the source, or the base that it was lifted to
   bool dry_run = false;
   unsigned threads = 0;
+  BoundsFlags bounds;
 };
 
 struct OptimizeRequest : CommonRequest {

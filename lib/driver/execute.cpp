@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // One tensor per model input from an .npz whose members are the inputs' names, or a folder of input_k.pb.
-Result<std::vector<Tensor>> whole_inputs(const fs::path& path, const std::vector<data::ModelInput>& expected) {
+Result<std::vector<Tensor>> whole_inputs(const fs::path& path, const std::vector<data::ModelInput>& expected, const Bounds& bounds) {
   std::vector<Tensor> tensors;
   std::error_code error;
   if (fs::is_directory(path, error)) {
@@ -28,7 +28,7 @@ Result<std::vector<Tensor>> whole_inputs(const fs::path& path, const std::vector
       const fs::path file = path / fmt::format("input_{}.pb", k);
       if (!fs::exists(file, error))
         return fail_input("{}: no such file; the model's input {} is '{}'.", printable(file.string()), k, printable(expected[k].name));
-      BEVEL_TRY(Tensor tensor, onnx::read_tensor_proto(file));
+      BEVEL_TRY(Tensor tensor, onnx::read_tensor_proto(file, nullptr, bounds.import_options()));
       tensors.push_back(std::move(tensor));
     }
     return tensors;
@@ -111,7 +111,8 @@ Result<report::RunRecord> run(const RunRequest& request) {
   if (request.out && request.out->filename().empty())
     return fail(ExitCode::usage, "-o '{}': expected the name of a file.", printable(request.out->string()));
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, request.data ? Feeding::samples : Feeding::whole_tensors));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, request.data ? Feeding::samples : Feeding::whole_tensors, bounds));
   std::optional<Staging> staging;
   if (request.out) {
     BEVEL_TRY_STATUS(file_behind(*request.out));
@@ -129,7 +130,7 @@ Result<report::RunRecord> run(const RunRequest& request) {
   std::vector<std::pair<std::string, Tensor>> arrays;
   report::RunRecord record;
   if (request.inputs) {
-    BEVEL_TRY(const auto inputs, whole_inputs(*request.inputs, runnable->inputs()));
+    BEVEL_TRY(const auto inputs, whole_inputs(*request.inputs, runnable->inputs(), bounds));
     BEVEL_TRY(auto outputs, execute(inputs));
     record.samples = 1;
     record.whole_tensors = true;
@@ -137,7 +138,7 @@ Result<report::RunRecord> run(const RunRequest& request) {
       record.inputs.push_back({runnable->inputs()[i].name, to_string(Type::tensor(inputs[i].dtype(), inputs[i].dims()))});
     for (std::size_t i = 0; i < outputs.size(); ++i) arrays.emplace_back(runnable->output_names()[i], std::move(outputs[i]));
   } else {
-    BEVEL_TRY(const Samples samples, open_samples(*request.data, runnable->inputs(), request.max_samples, "data"));
+    BEVEL_TRY(const Samples samples, open_samples(*request.data, runnable->inputs(), request.max_samples, "data", bounds));
     record.samples = samples.dataset->size();
     WorkerPool pool(request.threads);
     std::vector<std::vector<Tensor>> parts(runnable->output_names().size());
@@ -169,8 +170,9 @@ Result<report::RunRecord> run(const RunRequest& request) {
 
 Result<report::EvalRecord> evaluate(const EvalRequest& request) {
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, Feeding::samples));
-  BEVEL_TRY(const Samples samples, open_samples(request.data, runnable->inputs(), request.max_samples, "data"));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(const auto runnable, open_runnable(request.model, shapes, Feeding::samples, bounds));
+  BEVEL_TRY(const Samples samples, open_samples(request.data, runnable->inputs(), request.max_samples, "data", bounds));
   if (!samples.dataset->has_labels())
     return fail_input("{}: the data has no labels; `eval` needs a description with \"labels\" and \"metric\". Without labels, `bevel "
                       "compare` measures SQNR and agreement against another model.",
@@ -184,11 +186,12 @@ Result<report::CompareRecord> compare(const CompareRequest& request) {
   if (request.max_drop && !(*request.max_drop >= 0))
     return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const auto a, open_runnable(request.a, shapes, request.data ? Feeding::samples : Feeding::whole_tensors));
-  BEVEL_TRY(const auto b, open_runnable(request.b));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(const auto a, open_runnable(request.a, shapes, request.data ? Feeding::samples : Feeding::whole_tensors, bounds));
+  BEVEL_TRY(const auto b, open_runnable(request.b, {}, Feeding::whole_tensors, bounds));
   Samples samples;
   if (request.data) {
-    BEVEL_TRY(samples, open_samples(*request.data, a->inputs(), request.max_samples, "data"));
+    BEVEL_TRY(samples, open_samples(*request.data, a->inputs(), request.max_samples, "data", bounds));
   } else {
     BEVEL_TRY(samples, random_samples(a->inputs(), request.max_samples.value_or(kRandomSamples)));
   }

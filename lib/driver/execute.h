@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/driver/bounds.h"
 #include "lib/report/record.h"
 #include "lib/support/result.h"
 
@@ -20,6 +21,7 @@ struct RunRequest {
   bool raw = false;
   bool dry_run = false;
   unsigned threads = 0;
+  BoundsFlags bounds;
 };
 // With data, the samples' outputs are joined along the batch axis in sample order.
 Result<report::RunRecord> run(const RunRequest& request);
@@ -29,6 +31,7 @@ struct EvalRequest {
   std::vector<std::string> shapes;
   std::optional<std::size_t> max_samples;
   unsigned threads = 0;
+  BoundsFlags bounds;
 };
 Result<report::EvalRecord> evaluate(const EvalRequest& request);
 
@@ -39,6 +42,7 @@ struct CompareRequest {
   std::vector<std::string> shapes;
   std::optional<std::size_t> max_samples;
   unsigned threads = 0;
+  BoundsFlags bounds;
 };
 // record.passed is false when --max-drop is exceeded (exit 4 is the caller's).
 Result<report::CompareRecord> compare(const CompareRequest& request);

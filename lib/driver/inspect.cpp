@@ -107,7 +107,8 @@ void forecast(const Model& source, report::InspectRecord& record) {
 
 Result<report::InspectRecord> inspect(const InspectRequest& request) {
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
-  BEVEL_TRY(const Loaded loaded, load_model(request.model, shapes));
+  BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
+  BEVEL_TRY(const Loaded loaded, load_model(request.model, shapes, Feeding::whole_tensors, bounds));
   Model model = loaded.model;
   report::InspectRecord record;
   record.graph = model.graph.name;

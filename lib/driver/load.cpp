@@ -80,10 +80,12 @@ Result<std::vector<ops::ShapeBinding>> parse_shapes(const std::vector<std::strin
   return bindings;
 }
 
-Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes, Feeding feeding) {
+Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes, Feeding feeding,
+                          const Bounds& bounds) {
   Loaded loaded;
+  loaded.bounds = bounds;
   BEVEL_TRY_STATUS(refuse_program(path));
-  BEVEL_TRY(loaded.model, onnx::import_model(path, {}, &loaded.files));
+  BEVEL_TRY(loaded.model, onnx::import_model(path, bounds.import_options(), &loaded.files));
   loaded.files.insert(loaded.files.begin(), path);
   BEVEL_TRY(loaded.sha256, sha256_of_file(path));
   for (const std::filesystem::path& file : loaded.files) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/driver/bounds.h"
 #include "lib/ir/graph.h"
 #include "lib/ops/op.h"
 #include "lib/support/result.h"
@@ -25,13 +26,14 @@ struct Loaded {
   // Empty, or why Bevel's knowledge does not reach (an opset outside 7..28): the model is then as imported, not lifted and
   // not inferred, and no pass but structural ones may touch it.
   std::string beyond_knowledge;
+  Bounds bounds;                 // as it was loaded under; what is made of it is run and read back under them
 };
 // What the model will be fed: tensors as they stand, a Program's (which are never empty), or samples one at a time. A --shape that
 // gives a Program no element, or with samples another batch than 1, is refused here (exit 2): the flag is to blame, not the data.
 enum class Feeding { whole_tensors, program, samples };
 // Errors start with the file's name; exit 5. A .bvl Program is told from a broken model.
 Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<ops::ShapeBinding>& shapes = {},
-                          Feeding feeding = Feeding::whole_tensors);
+                          Feeding feeding = Feeding::whole_tensors, const Bounds& bounds = {});
 
 // An error about a model that was read long before (by a pass, by quantizing) gets the file's name in front.
 template <typename T>

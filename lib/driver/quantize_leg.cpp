@@ -10,12 +10,12 @@
 namespace bevel::driver {
 
 Result<Calibration> calibrate_on_samples(const std::filesystem::path& data, const std::vector<data::ModelInput>& inputs,
-                                         std::optional<std::size_t> max_samples, WorkerPool& pool) {
-  BEVEL_TRY(Samples samples, open_samples(data, inputs, max_samples, "calibration"));
+                                         std::optional<std::size_t> max_samples, WorkerPool& pool, const Bounds& bounds) {
+  BEVEL_TRY(Samples samples, open_samples(data, inputs, max_samples, "calibration", bounds));
   Calibration calibration;
   calibration.source = samples.source;
   calibration.dataset = std::move(samples.dataset);
-  calibration.measure = calibration::measure_by_running(*calibration.dataset, pool);
+  calibration.measure = calibration::measure_by_running(*calibration.dataset, pool, bounds.eval_options());
   return calibration;
 }
 

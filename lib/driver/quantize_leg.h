@@ -23,7 +23,7 @@ struct Calibration {
   report::SampleSource source;
 };
 Result<Calibration> calibrate_on_samples(const std::filesystem::path& data, const std::vector<data::ModelInput>& inputs,
-                                         std::optional<std::size_t> max_samples, WorkerPool& pool);
+                                         std::optional<std::size_t> max_samples, WorkerPool& pool, const Bounds& bounds = {});
 Result<Calibration> calibrate_from_profile(const std::filesystem::path& profile);
 
 struct Quantized {

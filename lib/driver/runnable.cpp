@@ -104,8 +104,8 @@ Result<std::unique_ptr<Runnable>> runnable_of(const Model& model, const std::str
   return std::make_unique<EvaluatedModel>(std::move(*evaluator), name);
 }
 
-eval::EvalOptions evaluated_by_kernels() {
-  eval::EvalOptions options;
+eval::EvalOptions evaluated_by_kernels(const Bounds& bounds) {
+  eval::EvalOptions options = bounds.eval_options();
   options.use_kernels = true;
   return options;
 }
@@ -116,7 +116,8 @@ Result<std::unique_ptr<Runnable>> runnable_of_program(std::vector<std::byte> byt
 }
 
 Result<std::unique_ptr<Runnable>> open_runnable(const std::filesystem::path& path,
-                                                const std::vector<ops::ShapeBinding>& shapes, Feeding feeding) {
+                                                const std::vector<ops::ShapeBinding>& shapes, Feeding feeding,
+                                                const Bounds& bounds) {
   const std::string name = path.filename().string();
   {
     BEVEL_TRY(const auto file, MappedFile::open(path));
@@ -129,8 +130,8 @@ Result<std::unique_ptr<Runnable>> open_runnable(const std::filesystem::path& pat
       return runnable_of_program({bytes.begin(), bytes.end()}, name);
     }
   }
-  BEVEL_TRY(const Loaded loaded, load_model(path, shapes, feeding));
-  return runnable_of(loaded.model, name);
+  BEVEL_TRY(const Loaded loaded, load_model(path, shapes, feeding, bounds));
+  return runnable_of(loaded.model, name, bounds.eval_options());
 }
 
 }  // namespace bevel::driver

@@ -33,12 +33,12 @@ class Runnable {
 // By content: a file that starts with the Program's magic is a .bvl, everything else is read as ONNX.
 Result<std::unique_ptr<Runnable>> open_runnable(const std::filesystem::path& path,
                                                 const std::vector<ops::ShapeBinding>& shapes = {},
-                                                Feeding feeding = Feeding::whole_tensors);
+                                                Feeding feeding = Feeding::whole_tensors, const Bounds& bounds = {});
 Result<std::unique_ptr<Runnable>> runnable_of(const Model& model, const std::string& name,
                                               const eval::EvalOptions& options = {});
 // For comparing a model with the Program made of it: every group that lowers runs the runtime's kernel, in a model without
 // integers too.
-eval::EvalOptions evaluated_by_kernels();
+eval::EvalOptions evaluated_by_kernels(const Bounds& bounds = {});
 Result<std::unique_ptr<Runnable>> runnable_of_program(std::vector<std::byte> bytes, const std::string& name);
 
 }  // namespace bevel::driver

@@ -45,8 +45,8 @@ class RandomDataset final : public data::Dataset {
 }  // namespace
 
 Result<Samples> open_samples(const std::filesystem::path& path, const std::vector<data::ModelInput>& inputs,
-                             std::optional<std::size_t> max_samples, const std::string& from) {
-  BEVEL_TRY(auto dataset, data::open_dataset(path, inputs, max_samples));
+                             std::optional<std::size_t> max_samples, const std::string& from, const Bounds& bounds) {
+  BEVEL_TRY(auto dataset, data::open_dataset(path, inputs, max_samples, bounds.allowed_roots));
   if (dataset->size() == 0)
     return fail_input("{}: zero samples. At least one is needed; check the files that the description names{}.",
                       printable(path.string()), max_samples ? " and --samples" : "");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lib/data/dataset.h"
+#include "lib/driver/bounds.h"
 #include "lib/report/record.h"
 #include "lib/support/progress.h"
 #include "lib/support/result.h"
@@ -23,7 +24,7 @@ struct Samples {
 
 // `from` is the SampleSource's word for them. A data set without samples is exit 5.
 Result<Samples> open_samples(const std::filesystem::path& path, const std::vector<data::ModelInput>& inputs,
-                             std::optional<std::size_t> max_samples, const std::string& from);
+                             std::optional<std::size_t> max_samples, const std::string& from, const Bounds& bounds = {});
 
 constexpr std::size_t kRandomSamples = 8;
 // Seeded: floats uniform in [-1, 1), integers in [0, 8), booleans; unknown extents are 1. Exit 5 naming the input when its

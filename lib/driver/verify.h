@@ -35,6 +35,6 @@ constexpr std::size_t kLayerSamples = 16;  // enough to rank layers, cheap besid
 // SQNR in dB of each quantized layer's output in `quantized` against the value of the same name in `reference`, by anchor
 // node name; on the first `samples` of the data. Layers whose float counterpart was renamed away are left out.
 Result<std::map<std::string, double>> layer_sqnr(const Model& reference, const Model& quantized, const data::Dataset& dataset,
-                                                 std::size_t samples, WorkerPool& pool);
+                                                 std::size_t samples, WorkerPool& pool, const Bounds& bounds = {});
 
 }  // namespace bevel::driver

@@ -16,6 +16,7 @@
 #include "lib/ir/type.h"
 #include "lib/onnx/onnx.h"
 #include "lib/onnx/wire.h"
+#include "lib/support/file_root.h"
 #include "lib/support/mapped_file.h"
 #include "lib/support/result.h"
 
@@ -56,7 +57,7 @@ Status each_varint(const Field& field, Visit&& visit) {
 // Where a model's bytes come from: its own mapping, and the external files that its tensors name.
 class Source {
  public:
-  Source(std::shared_ptr<const MappedFile> file, std::filesystem::path external_root, const Limits& limits)
+  Source(std::shared_ptr<const MappedFile> file, FileRoot external_root, const Limits& limits)
       : file_(std::move(file)), external_root_(std::move(external_root)), limits_(limits) {}
 
   [[nodiscard]] std::string_view text() const {
@@ -70,7 +71,7 @@ class Source {
   const std::string& external_sha1(const std::string& location);
   [[nodiscard]] std::vector<std::filesystem::path> external_files() const {  // opened so far, sorted
     std::vector<std::filesystem::path> files;
-    for (const auto& [location, file] : external_) files.push_back(external_root_ / location);
+    for (const auto& [location, file] : external_) files.push_back(external_root_.folder / location);
     return files;
   }
   // Counts what was built, across all graphs; false past the caps.
@@ -79,7 +80,7 @@ class Source {
 
  private:
   std::shared_ptr<const MappedFile> file_;
-  std::filesystem::path external_root_;
+  FileRoot external_root_;
   Limits limits_;
   std::map<std::string, std::shared_ptr<const MappedFile>> external_;
   std::map<std::string, std::string> external_sha1_;
@@ -102,7 +103,7 @@ struct TensorHead {
 Result<TensorHead> decode_tensor_head(const Pieces& pieces);
 
 // TypeProto; what Bevel cannot express becomes Kind::opaque with the proto's bytes.
-Result<Type> decode_type(const Pieces& pieces, std::uint32_t max_rank);
+Result<Type> decode_type(const Pieces& pieces, std::uint64_t max_rank);
 
 // GraphProto with everything in it.
 Result<Graph> decode_graph(Source& source, const Pieces& pieces);

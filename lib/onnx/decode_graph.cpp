@@ -7,6 +7,7 @@
 #include "lib/onnx/decode.h"
 #include "lib/onnx/decode_attribute.h"
 #include "lib/onnx/fields.h"
+#include "lib/support/name_hash.h"
 
 namespace bevel::onnx {
 
@@ -17,7 +18,7 @@ struct ValueInfo {
   Type type;
 };
 
-Result<ValueInfo> decode_value_info(std::string_view bytes, std::uint32_t max_rank) {
+Result<ValueInfo> decode_value_info(std::string_view bytes, std::uint64_t max_rank) {
   ValueInfo info;
   Pieces type;
   BEVEL_TRY_STATUS(each_field({bytes}, [&](const Field& field) -> Status {
@@ -220,7 +221,7 @@ class GraphDecoder {
   // nodes without one are named after their first output, which is what a reader of the file would call them.
   Status enter_node_outputs() {
     for (std::size_t i = 0; i < sparse_initializers_.size(); ++i) BEVEL_TRY_STATUS(enter_sparse_initializer(i));
-    std::unordered_set<std::string> taken;
+    NameSet taken;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
       NodeHead& node = nodes_[i];
       std::vector<std::string_view> outputs;
@@ -235,7 +236,7 @@ class GraphDecoder {
       if (!node.name.empty() && !taken.insert(node.name).second) node.name.clear();
       BEVEL_TRY_STATUS(enter_outputs(i, outputs));
     }
-    std::unordered_map<std::string, std::uint32_t> counters;
+    NameMap<std::uint32_t> counters;
     for (NodeHead& node : nodes_) {
       if (!node.name.empty()) continue;
       std::string base = node.op_type;
@@ -291,7 +292,7 @@ class GraphDecoder {
   }
 
   Status add_outputs() {
-    std::unordered_set<std::string> seen;
+    NameSet seen;
     for (const std::string_view bytes : outputs_) {
       BEVEL_TRY(ValueInfo info, decode_value_info(bytes, source_.limits().max_rank));
       if (info.name.empty()) return fail_input("graph output {} has no name", graph_.outputs().size());
@@ -383,7 +384,7 @@ class GraphDecoder {
       for (const ValueId capture : graph.captures()) node.captures.push_back(graph_.find_value(graph.value(capture).name));
       return std::make_shared<const Graph>(std::move(graph));
     };
-    std::unordered_set<std::string> seen;
+    NameSet seen;
     auto read = each_field({head.bytes}, [&](const Field& field) -> Status {
       switch (field.number) {
         case node_field::kInput: {

@@ -52,7 +52,7 @@ struct Parts {
   std::string extras;
 };
 
-Result<Parts> read_parts(const Pieces& pieces, std::uint32_t max_rank) {
+Result<Parts> read_parts(const Pieces& pieces, std::uint64_t max_rank) {
   Parts parts;
   const auto typed = [&](const Field& field) {
     if (field.wire == Wire::bytes && field.bytes.empty() && field.number != tensor_field::kStringData) return;

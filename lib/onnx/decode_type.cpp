@@ -32,7 +32,7 @@ Result<Dim> decode_dim(std::string_view bytes, Understood& understood) {
   return dim;
 }
 
-Result<Type> decode_tensor_type(const Pieces& pieces, std::uint32_t max_rank, Understood& understood) {
+Result<Type> decode_tensor_type(const Pieces& pieces, std::uint64_t max_rank, Understood& understood) {
   Type type = Type::tensor(DType::undefined);
   BEVEL_TRY_STATUS(each_field(pieces, [&](const Field& field) -> Status {
     if (field.number == type_field::kElemType) {
@@ -61,7 +61,7 @@ Result<Type> decode_tensor_type(const Pieces& pieces, std::uint32_t max_rank, Un
   return type;
 }
 
-Result<Type> decode_understood(const Pieces& pieces, std::uint32_t max_rank, Understood& understood) {
+Result<Type> decode_understood(const Pieces& pieces, std::uint64_t max_rank, Understood& understood) {
   std::uint32_t kind = 0;
   Pieces inside;
   std::string denotation;
@@ -95,7 +95,7 @@ Result<Type> decode_understood(const Pieces& pieces, std::uint32_t max_rank, Und
 
 }  // namespace
 
-Result<Type> decode_type(const Pieces& pieces, std::uint32_t max_rank) {
+Result<Type> decode_type(const Pieces& pieces, std::uint64_t max_rank) {
   Understood understood;
   BEVEL_TRY(Type type, decode_understood(pieces, max_rank, understood));
   if (understood.all) return type;

@@ -1,12 +1,12 @@
 #include <fmt/core.h>
 
 #include <optional>
-#include <unordered_set>
 #include <variant>
 
 #include "lib/onnx/encode.h"
 #include "lib/onnx/fields.h"
 #include "lib/support/check.h"
+#include "lib/support/name_hash.h"
 
 namespace bevel::onnx {
 
@@ -89,7 +89,7 @@ class GraphEncoder {
     for (std::size_t i = 0; i < captures.size(); ++i) same = same && graph_.value(captures[i]).name == capture_names[i];
     if (same) return;
     names_.resize(graph_.value_capacity());
-    std::unordered_set<std::string> taken(capture_names.begin(), capture_names.end());
+    NameSet taken(capture_names.begin(), capture_names.end());
     for (std::size_t i = 0; i < captures.size(); ++i) names_[captures[i].index] = capture_names[i];
     for (const ValueId id : graph_.value_ids())
       if (!graph_.value(id).is_capture && !taken.contains(graph_.value(id).name)) names_[id.index] = graph_.value(id).name;

@@ -36,7 +36,7 @@ Result<Source> open_source(const std::filesystem::path& path, Message kind, cons
                            const char* expected) {
   BEVEL_TRY(auto file, MappedFile::open(path));
   const std::filesystem::path root = options.external_root.empty() ? path.parent_path() : options.external_root;
-  Source source(std::move(file), root, options.limits);
+  Source source(std::move(file), FileRoot{root, options.allowed_roots}, options.limits);
   if (auto status = check_scanned(source, kind, options.limits, expected); !status)
     return located(printable(path.string()), std::move(status).error());
   return source;
@@ -138,15 +138,16 @@ Result<Model> import_model(const std::filesystem::path& path, const ImportOption
   return model;
 }
 
-Result<Tensor> read_tensor_proto(const std::filesystem::path& path, std::string* name) {
-  BEVEL_TRY(Datum datum, read_value_proto(path, Type::tensor(DType::undefined), name));
+Result<Tensor> read_tensor_proto(const std::filesystem::path& path, std::string* name, const ImportOptions& options) {
+  BEVEL_TRY(Datum datum, read_value_proto(path, Type::tensor(DType::undefined), name, options));
   return *datum.tensor();
 }
 
-Result<Datum> read_value_proto(const std::filesystem::path& path, const Type& type, std::string* name) {
+Result<Datum> read_value_proto(const std::filesystem::path& path, const Type& type, std::string* name,
+                               const ImportOptions& options) {
   const bool sequence = type.kind == Type::Kind::sequence, optional = type.kind == Type::Kind::optional;
   const Message kind = sequence ? Message::sequence_data : optional ? Message::optional_data : Message::tensor;
-  BEVEL_TRY(Source source, open_source(path, kind, {}, "an ONNX TensorProto"));
+  BEVEL_TRY(Source source, open_source(path, kind, options, "an ONNX TensorProto"));
   const auto read = [&]() -> Result<Datum> {
     if (sequence || optional) return decode_elements(source, {source.text()}, sequence, name);
     BEVEL_TRY(DecodedTensor decoded, decode_tensor(source, {source.text()}));

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/ir/datum.h"
@@ -18,21 +20,42 @@
 
 namespace bevel::onnx {
 
-// Caps of the wire pre-scan, which walks the file before anything is built from it.
+// Caps of the wire pre-scan, which walks the file before anything is built from it, and of what is built. The defaults keep a file of
+// up to 64 MiB below 512 MiB beyond itself and 2 s (tests/robustness/attacks_test.cpp), and leave room above any known model: the
+// largest exports of language models have some 50,000 nodes.
 struct Limits {
-  std::uint32_t max_depth = 64;               // nesting of messages (graphs in graphs, types in types)
-  std::uint64_t max_messages = 8'000'000;     // sub-messages and repeated strings in the whole file
-  std::uint64_t max_skeleton_bytes = 256ull << 20;  // everything but tensor contents
-  std::uint64_t max_nodes = 1'000'000;        // in all graphs; a Node is far larger in memory than in a file
-  std::uint64_t max_values = 2'000'000;       // in all graphs, captures counted once for each
-  std::uint32_t max_rank = 64;
+  std::uint64_t max_depth = 64;                       // nesting of messages (graphs in graphs, types in types)
+  std::uint64_t max_messages = 4'000'000;             // sub-messages and repeated strings in the whole file
+  std::uint64_t max_skeleton_bytes = 256ull << 20;    // everything but tensor contents
+  std::uint64_t max_decoded_bytes = 128ull << 20;     // what the skeleton takes once decoded, estimated
+  std::uint64_t max_number_list_bytes = 192ull << 20; // numbers that are not raw data, once decoded; twice the file where that is more
+  std::uint64_t max_nodes = 150'000;                  // in all graphs; a Node is far larger in memory than in a file
+  std::uint64_t max_values = 300'000;                 // in all graphs, captures counted once for each
+  std::uint64_t max_operands = 16'384;                // inputs, or outputs, or attributes of one node
+  std::uint64_t max_opsets = 1'024;                   // imported by the model, or by one function
+  std::uint64_t max_rank = 64;
   std::uint64_t max_name_bytes = 64 * 1024;
+  std::uint64_t max_trips = 10'000'000;               // runs of loop bodies and branches, in one evaluation of the model
 };
+
+// One of them, by the name that --limits knows it under.
+struct LimitRecord {
+  std::string_view name;
+  std::uint64_t Limits::*field;
+  std::string_view what;
+  std::uint64_t most = ~std::uint64_t{0};  // that may be asked for
+};
+std::span<const LimitRecord> all_limits();
+
+// "nesting=100,nodes=1M": the defaults with some of them changed; K, M and G are powers of 1024 for bytes, of 1000 for the rest. Exit 2 for a
+// name that is not known (the message lists them), for a number that is none, and for a name given twice.
+Result<Limits> parse_limits(std::string_view text);
 
 struct ImportOptions {
   Limits limits;
   // Folder that external data must lie beneath; empty: the model's own.
   std::filesystem::path external_root;
+  std::vector<std::filesystem::path> allowed_roots;  // FileRoot::allowed
 };
 
 // Maps the file, pre-scans it, decodes it, points tensors into the map. The model is verified (ir/verify.h) but not
@@ -51,10 +74,11 @@ struct ExportOptions {
 Status export_model(const Model& model, const std::filesystem::path& path, const ExportOptions& options = {});
 
 // A TensorProto file (input_0.pb of the ONNX test data sets). `name` receives the proto's name.
-Result<Tensor> read_tensor_proto(const std::filesystem::path& path, std::string* name = nullptr);
+Result<Tensor> read_tensor_proto(const std::filesystem::path& path, std::string* name = nullptr, const ImportOptions& options = {});
 
 // A TensorProto, SequenceProto or OptionalProto file, by the type of the value that it is for: the file does not say
 // which it is. An absent optional is an empty Datum.
-Result<Datum> read_value_proto(const std::filesystem::path& path, const Type& type, std::string* name = nullptr);
+Result<Datum> read_value_proto(const std::filesystem::path& path, const Type& type, std::string* name = nullptr,
+                               const ImportOptions& options = {});
 
 }  // namespace bevel::onnx

@@ -1,9 +1,11 @@
 #include "lib/onnx/scan.h"
 
+#include <algorithm>
 #include <array>
 #include <span>
 #include <string>
 
+#include "lib/ir/graph.h"
 #include "lib/onnx/fields.h"
 #include "lib/onnx/wire.h"
 
@@ -120,21 +122,43 @@ constexpr MessageRule kRules[] = {
     {"TensorAnnotation", kAnnotation}, {"OperatorSetIdProto", kOpset}, {"FunctionProto", kFunction},
     {"TrainingInfoProto", kTraining}, {"SequenceProto", kSequenceData}, {"OptionalProto", kSequenceData}};
 
+// What a message takes in memory once it is decoded, its strings and lists not included: the IR's own sizes, and what hash tables,
+// shared pointers and the decoder add, measured on a million of each.
+std::uint64_t decoded_size(Message kind) {
+  constexpr std::uint64_t kTableEntry = 96, kTensorStorage = 192, kSmall = 64;
+  switch (kind) {
+    case Message::graph: case Message::function: case Message::training: return sizeof(Graph) + kTableEntry;
+    case Message::node: return sizeof(Node) + 3 * kTableEntry;
+    case Message::attribute: return sizeof(Attribute) + kSmall;
+    case Message::tensor: case Message::sparse_tensor: return sizeof(Value) + kTensorStorage + kTableEntry;
+    case Message::value_info: return sizeof(Value) + kTableEntry;
+    case Message::type: return sizeof(Type);
+    case Message::dimension: return sizeof(Dim);
+    default: return kSmall;
+  }
+}
+constexpr std::uint64_t kStringBytes = sizeof(std::string) + 32;  // one in a list
+constexpr std::uint64_t kNameCopies = 3;                          // a value's own, the table's, the decoder's
+
 class Scanner {
  public:
   Scanner(std::string_view file, const Limits& limits) : file_(file), limits_(limits) {}
 
-  Status message(std::string_view bytes, Message kind, std::uint32_t depth) {
+  Status message(std::string_view bytes, Message kind, std::uint64_t depth) {
     const MessageRule& rule = kRules[static_cast<std::size_t>(kind)];
     if (depth > limits_.max_depth)
       return fail_input("byte {}: messages are nested more than {} deep, in a {}; no real model is", offset(bytes.data()),
                         limits_.max_depth, rule.name);
     Reader reader(bytes);
     Field field;
+    std::array<std::uint64_t, 12> occurrences{};  // of a node's and a function's fields, which are numbered below 12
     while (reader.next(field)) {
       const FieldRule* known = nullptr;
       for (const FieldRule& candidate : rule.fields)
         if (candidate.number == field.number) known = &candidate;
+      if (kind == Message::node && field.number < occurrences.size() && ++occurrences[field.number] > limits_.max_operands)
+        return fail_input("byte {}: a node has more than {} inputs, outputs or attributes; no real node does", offset(field.whole.data()),
+                          limits_.max_operands);
       if (known != nullptr) BEVEL_TRY_STATUS(check(field, *known, rule, depth));
       else if (field.number == value_info_field::kTensorExtras)
         return fail_input("byte {}: a {} has a field numbered {}, which is not ONNX", offset(field.whole.data()), rule.name,
@@ -159,6 +183,29 @@ class Scanner {
                       offset(field.whole.data()), field.number, rule.name, static_cast<int>(field.wire));
   }
 
+  // `bytes` more of what the decoded skeleton takes.
+  Status decode(const Field& field, const MessageRule& rule, std::uint64_t bytes) {
+    totals.decoded_bytes += bytes;
+    if (totals.decoded_bytes > limits_.max_decoded_bytes)
+      return fail_input("byte {}: the model's graphs, nodes, types and names would take more than {} bytes of memory, here a {}; no real "
+                        "model's do (--limits decoded=N raises the limit)", offset(field.whole.data()), limits_.max_decoded_bytes, rule.name);
+    return {};
+  }
+
+  // Numbers that stand as such in the file, one after the other: `size` bytes of memory for each.
+  Status list(const Field& field, const MessageRule& rule, std::uint64_t size) {
+    std::uint64_t numbers = 1;
+    if (field.wire == Wire::bytes) {
+      numbers = 0;
+      for (const char byte : field.bytes) numbers += static_cast<unsigned char>(byte) < 0x80;  // each varint has one such byte
+    }
+    totals.list_bytes += numbers * size;
+    if (totals.list_bytes > std::max<std::uint64_t>(limits_.max_number_list_bytes, 2 * file_.size()))
+      return fail_input("byte {}: the numbers that are not raw data would take more than {} bytes of memory, here in a {} (--limits lists=N "
+                        "raises the limit)", offset(field.whole.data()), limits_.max_number_list_bytes, rule.name);
+    return {};
+  }
+
   Status count(const Field& field, const MessageRule& rule) {
     if (++totals.elements > limits_.max_messages)
       return fail_input("byte {}: the file holds more than {} messages and strings, here in a {}; no real model does",
@@ -166,12 +213,14 @@ class Scanner {
     return {};
   }
 
-  Status check(const Field& field, const FieldRule& known, const MessageRule& rule, std::uint32_t depth) {
+  Status check(const Field& field, const FieldRule& known, const MessageRule& rule, std::uint64_t depth) {
     const bool is_bytes = field.wire == Wire::bytes;
     switch (known.kind) {
       case varint: return field.wire == Wire::varint ? Status() : wrong_wire(field, rule);
       case fixed32: return field.wire == Wire::fixed32 ? Status() : wrong_wire(field, rule);
-      case varints: return field.wire == Wire::varint || is_bytes ? Status() : wrong_wire(field, rule);
+      case varints:
+        if (field.wire != Wire::varint && !is_bytes) return wrong_wire(field, rule);
+        return list(field, rule, 2 * sizeof(std::int64_t));  // grown by doubling
       case fixed32s: return field.wire == Wire::fixed32 || is_bytes ? Status() : wrong_wire(field, rule);
       case payload_varints:
       case payload_fixed32s:
@@ -181,6 +230,9 @@ class Scanner {
                                                              : Wire::fixed64;
         if (field.wire != single && !is_bytes) return wrong_wire(field, rule);
         totals.payload_bytes += field.whole.size();
+        if (known.kind == payload_varints)
+          return list(field, rule, field.number == tensor_field::kInt32Data ? sizeof(std::int32_t) : sizeof(std::int64_t));
+        totals.list_bytes += field.bytes.size();
         return {};
       }
       case payload:
@@ -190,6 +242,10 @@ class Scanner {
       case repeated_name:
       case repeated_text:
         BEVEL_TRY_STATUS(count(field, rule));
+        // An output becomes a Value; the other names of lists refer to one.
+        BEVEL_TRY_STATUS(decode(field, rule, &rule == &kRules[static_cast<std::size_t>(Message::node)] && field.number == node_field::kOutput
+                                                 ? decoded_size(Message::value_info)
+                                                 : kStringBytes));
         [[fallthrough]];
       case name:
       case text:
@@ -197,10 +253,14 @@ class Scanner {
         if ((known.kind == name || known.kind == repeated_name) && field.bytes.size() > limits_.max_name_bytes)
           return fail_input("byte {}: a name in a {} is {} bytes long; expected at most {}", offset(field.whole.data()),
                             rule.name, field.bytes.size(), limits_.max_name_bytes);
-        return {};
+        return decode(field, rule, field.bytes.size() * (known.kind == text || known.kind == repeated_text ? 1 : kNameCopies));
       case Kind::message:
         if (!is_bytes) return wrong_wire(field, rule);
         BEVEL_TRY_STATUS(count(field, rule));
+        if (known.child == Message::opset && ++opsets_ > limits_.max_opsets)
+          return fail_input("byte {}: more than {} operator sets are imported; no real model needs as many", offset(field.whole.data()),
+                            limits_.max_opsets);
+        BEVEL_TRY_STATUS(decode(field, rule, decoded_size(known.child)));
         return message(field.bytes, known.child, depth + 1);
     }
     return {};
@@ -208,9 +268,16 @@ class Scanner {
 
   std::string_view file_;
   const Limits& limits_;
+  std::uint64_t opsets_ = 0;
 };
 
 }  // namespace
+
+std::optional<Message> message_in(Message parent, std::uint32_t field) {
+  for (const FieldRule& rule : kRules[static_cast<std::size_t>(parent)].fields)
+    if (rule.number == field && rule.kind == Kind::message) return rule.child;
+  return std::nullopt;
+}
 
 Result<ScanTotals> scan(std::string_view bytes, Message kind, const Limits& limits) {
   Scanner scanner(bytes, limits);

@@ -15,6 +15,8 @@ namespace {
 constexpr std::int64_t kMaxFoldedElements = 4096;
 constexpr std::uint64_t kMaxFoldedBytes = 64 * 1024;
 constexpr std::uint64_t kMaxConstantNodeBytes = 1u << 28;
+// Of all that a graph's nodes were found to compute: many small constants are together as large as a few that are not small.
+constexpr std::uint64_t kMaxKnownBytes = 32u << 20;
 constexpr int kMaxDepth = 64;
 
 // Bodies are inferred several times where their state widens, and bodies in bodies more often still. Past so many nodes in all, a
@@ -139,6 +141,7 @@ class GraphInference {
   Graph& graph_;
   int depth_;
   std::uint64_t& body_visits_;
+  std::uint64_t known_bytes_ = 0;  // of what fold() computed from operands
   std::vector<Knowledge> known_;
 };
 
@@ -273,6 +276,7 @@ void GraphInference::fold(NodeId id, const OpRecord& record) {
   const Node& node = graph_.node(id);
   if (record.evaluate == nullptr || !node.captures.empty() || node.outputs.empty()) return;
   if (node.outputs[0].valid() && known_[node.outputs[0].index].constant) return;
+  if (!node.inputs.empty() && known_bytes_ > kMaxKnownBytes) return;
   std::vector<Datum> inputs;
   std::int64_t elements = 0;
   for (const ValueId input : node.inputs) {
@@ -298,6 +302,7 @@ void GraphInference::fold(NodeId id, const OpRecord& record) {
     const Tensor* tensor = (*results)[i].tensor();
     if (tensor == nullptr || !node.outputs[i].valid()) continue;
     if (!merge_type(node.outputs[i], Type::tensor(tensor->dtype(), tensor->dims()))) continue;
+    if (!node.inputs.empty()) known_bytes_ += tensor->heap_bytes();
     known_[node.outputs[i].index].constant = *tensor;
   }
 }

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -14,6 +15,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "lib/support/file_root.h"
 
 namespace bevel {
 
@@ -124,23 +127,22 @@ void MappedFile::release(std::span<const std::byte> part) const {
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
-Result<int> open_beneath(const std::filesystem::path& folder, const std::string& relative) {
-  const std::string shown = printable(relative);
-  if (relative.empty()) return fail_input("the file name is empty; expected a path relative to its folder");
-  if (relative.find('\0') != std::string::npos) return fail_input("'{}': a file name cannot hold a zero byte", shown);
-  if (relative.front() == '/')
-    return fail_input("'{}' is an absolute path; expected one relative to the folder '{}' and beneath it", shown,
-                      printable(folder.string()));
-  std::vector<std::string> components;
-  if (!split_components(relative, components))
-    return fail_input("'{}' has a '..'; expected a path that stays beneath the folder '{}'", shown,
-                      printable(folder.string()));
-  if (components.empty()) return fail_input("'{}' names no file; expected a path relative to its folder", shown);
+namespace {
 
-  const std::filesystem::path base = folder.empty() ? std::filesystem::path(".") : folder;
-  const Descriptor root(open_retrying(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+// What was not opened, and whether a link was in the way, which an allowed folder may permit.
+struct Refusal {
+  bool link = false;
+  Diagnostic diagnostic;
+};
+Refusal refusal(bool link, Failure failure) { return {link, std::move(failure).value()}; }
+
+// `components` are those of `relative`, without "..".
+tl::expected<int, Refusal> open_without_links(const std::filesystem::path& folder, const std::string& relative,
+                                              const std::vector<std::string>& components, bool may_be_hard_link) {
+  const std::string shown = printable(relative), shown_folder = printable(folder.string());
+  const Descriptor root(open_retrying(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (root.get() < 0)
-    return fail_input("folder '{}' cannot be opened: {}", printable(base.string()), std::strerror(errno));
+    return tl::unexpected(refusal(false, fail_input("folder '{}' cannot be opened: {}", shown_folder, std::strerror(errno))));
 
   struct open_how how {};
   how.flags = static_cast<std::uint64_t>(kReadFlags);
@@ -154,16 +156,70 @@ Result<int> open_beneath(const std::filesystem::path& folder, const std::string&
   Descriptor descriptor(static_cast<int>(opened));
   if (descriptor.get() < 0) {
     if (errno == ELOOP)
-      return fail_input("'{}' goes through a symbolic link; expected a plain file beneath the folder '{}'", shown,
-                        printable(base.string()));
-    return fail_input("'{}' in the folder '{}' cannot be opened: {}", shown, printable(base.string()),
-                      std::strerror(errno));
+      return tl::unexpected(refusal(
+          true, fail_input("'{}' goes through a symbolic link; expected a plain file beneath the folder '{}', or with --allow-root the "
+                           "folder that the link leads into", shown, shown_folder)));
+    return tl::unexpected(
+        refusal(false, fail_input("'{}' in the folder '{}' cannot be opened: {}", shown, shown_folder, std::strerror(errno))));
   }
   struct stat info {};
   if (::fstat(descriptor.get(), &info) != 0)
-    return fail_input("'{}': cannot be read: {}", shown, std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) return fail_input("'{}' is not a regular file", shown);
+    return tl::unexpected(refusal(false, fail_input("'{}': cannot be read: {}", shown, std::strerror(errno))));
+  if (!S_ISREG(info.st_mode))
+    return tl::unexpected(refusal(false, fail_input("'{}' in the folder '{}' is not a regular file", shown, shown_folder)));
+  if (info.st_nlink > 1 && !may_be_hard_link)
+    return tl::unexpected(refusal(
+        true, fail_input("'{}' in the folder '{}' has {} hard links, so that it may be any file's content; expected a file of its own, "
+                         "or --allow-root with its folder", shown, shown_folder, info.st_nlink)));
   return descriptor.release();
+}
+
+// The path of `file` relative to `folder`, both canonical; empty when it lies elsewhere.
+std::string beneath(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  const auto [rest, end] = std::mismatch(file.begin(), file.end(), folder.begin(), folder.end());
+  if (end != folder.end()) return {};
+  std::filesystem::path relative;
+  for (auto part = rest; part != file.end(); ++part) relative /= *part;
+  return relative.string();
+}
+
+}  // namespace
+
+Result<int> open_beneath(const FileRoot& root, const std::string& relative) {
+  const std::string shown = printable(relative);
+  const std::filesystem::path folder = root.folder.empty() ? std::filesystem::path(".") : root.folder;
+  if (relative.empty()) return fail_input("the file name is empty; expected a path relative to its folder");
+  if (relative.find('\0') != std::string::npos) return fail_input("'{}': a file name cannot hold a zero byte", shown);
+  if (relative.front() == '/')
+    return fail_input("'{}' is an absolute path; expected one relative to the folder '{}' and beneath it", shown,
+                      printable(folder.string()));
+  std::vector<std::string> components;
+  if (!split_components(relative, components))
+    return fail_input("'{}' has a '..'; expected a path that stays beneath the folder '{}'", shown, printable(folder.string()));
+  if (components.empty()) return fail_input("'{}' names no file; expected a path relative to its folder", shown);
+
+  auto opened = open_without_links(folder, relative, components, /*may_be_hard_link=*/false);
+  if (opened) return *opened;
+  if (!opened.error().link || root.allowed.empty()) return Failure(std::move(opened).error().diagnostic);
+  // Resolved once, and then opened beneath the allowed folder like any other file: no link is left on that way, and one that is put
+  // there meanwhile is refused.
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::canonical(folder / relative, error);
+  if (error) return fail_input("'{}' in the folder '{}' cannot be opened: {}", shown, printable(folder.string()), error.message());
+  for (const std::filesystem::path& allowed : root.allowed) {
+    const std::filesystem::path into = std::filesystem::canonical(allowed, error);
+    if (error) continue;
+    const std::string rest = beneath(file, into);
+    if (rest.empty() || !split_components(rest, components = {})) continue;
+    auto there = open_without_links(into, rest, components, /*may_be_hard_link=*/true);
+    if (!there) return Failure(std::move(there).error().diagnostic);
+    return *there;
+  }
+  return Failure(std::move(opened).error().diagnostic);
+}
+
+Result<int> open_beneath(const std::filesystem::path& folder, const std::string& relative) {
+  return open_beneath(FileRoot{folder, {}}, relative);
 }
 
 }  // namespace bevel

@@ -13,10 +13,10 @@
 //   a = Relu (x)
 //   y = Add (a, a)
 #include <algorithm>
-#include <unordered_map>
 
 #include "lib/ops/op.h"
 #include "lib/support/hash.h"
+#include "lib/support/name_hash.h"
 #include "passes/pass.h"
 
 namespace bevel::passes {
@@ -132,7 +132,7 @@ bool merge(Graph& graph, NodeId first, NodeId later) {
 Result<PassStats> run(Model& model, const Options&, PassContext&) {
   PassStats stats;
   Graph& graph = model.graph;
-  std::unordered_map<std::string, NodeId> seen;
+  NameMap<NodeId> seen;
   for (const NodeId id : graph.node_order()) {
     auto key = key_of(model, graph, id);
     if (!key) continue;

@@ -120,7 +120,7 @@ TEST_CASE("millions of empty messages are refused at once") {
   std::string graph;
   for (std::size_t i = 0; i < 9'000'000; ++i) graph.append({static_cast<char>(graph_field::kValueInfo << 3 | 2), '\0'});
   big.text(model_field::kGraph, graph);
-  CHECK(has(refusal(folder, flat(big)), "more than 8000000 messages"));
+  CHECK(has(refusal(folder, flat(big)), "would take more than 134217728 bytes of memory, here a GraphProto"));
   WARN("peak memory " << peak_memory());
 }
 
@@ -159,10 +159,10 @@ TEST_CASE("deep nesting is refused") {
 
 TEST_CASE("captures that multiply through nested graphs stay below the cap") {
   const Folder folder;
-  // 20 graphs within each other, the innermost reading 150,000 outer values: 3 million captures from a 2 MB file.
+  // 20 graphs within each other, the innermost reading 16,000 outer values: 320,000 captures from a 200 KB file.
   Writer innermost, outer;
   Names inputs;
-  for (int i = 0; i < 150000; ++i) inputs.push_back(std::to_string(i));
+  for (int i = 0; i < 16000; ++i) inputs.push_back(std::to_string(i));
   innermost.message(graph_field::kNode, node("Sum", inputs, {"s"}));
   Writer graph = innermost;
   for (int level = 0; level < 20; ++level) {
@@ -175,7 +175,7 @@ TEST_CASE("captures that multiply through nested graphs stay below the cap") {
     graph = next;
   }
   graph.message(graph_field::kNode, node("Split", {}, inputs));
-  CHECK(has(refusal(folder, flat(testing::model(graph))), "more than 2000000 values"));
+  CHECK(has(refusal(folder, flat(testing::model(graph))), "more than 300000 values"));
 }
 
 TEST_CASE("tensors whose size or data lie are refused") {
@@ -305,4 +305,77 @@ TEST_CASE("a name above the cap is refused, and a message is short") {
     graph.message(graph_field::kNode, node("Neg", {std::string(60000, 'q')}, {"o"}));
   });
   CHECK(long_name.size() < 1000);
+}
+
+TEST_CASE("caps are raised and lowered by name") {
+  const Folder folder;
+  const auto import_under = [&](const char* limits) {
+    const auto parsed = parse_limits(limits);
+    REQUIRE(parsed);
+    ImportOptions options;
+    options.limits = *parsed;
+    return import_model(folder.path / "m.onnx", options);
+  };
+  put(folder.path / "m.onnx", flat(testing::model(sample_graph())));
+  CHECK(import_under(""));
+  CHECK(import_under("nodes=4,rank=1,operands=2"));
+  const auto refused_under = [&](const char* limits, std::string_view part) {
+    const auto model = import_under(limits);
+    REQUIRE_FALSE(model);
+    INFO(model.error().message);
+    CHECK(model.error().code == ExitCode::input);
+    CHECK(has(model.error().message, part));
+  };
+  refused_under("nodes=3", "more than 3 nodes");
+  refused_under("nesting=3", "nested more than 3 deep");
+  refused_under("messages=5", "more than 5 messages");
+  refused_under("skeleton=100", "more than 100 bytes");
+  refused_under("decoded=1K", "more than 1024 bytes of memory");
+  refused_under("values=2", "more than 2 values");
+  refused_under("operands=1", "more than 1 inputs, outputs or attributes");
+  refused_under("name=4", "expected at most 4");
+
+  Writer many = sample_graph(), wide = node("Sum", {}, {"q"});
+  for (int i = 0; i < 20000; ++i) wide.text(node_field::kInput, "x");
+  many.message(graph_field::kNode, wide);
+  put(folder.path / "m.onnx", flat(testing::model(many)));
+  refused_under("", "more than 16384 inputs");
+  CHECK(import_under("operands=20K"));
+
+  Writer numbers = tensor_head("t", 7, {1000});
+  numbers.text(tensor_field::kInt64Data, std::string(1000, '\1'));
+  put(folder.path / "m.onnx", flat(testing::model(with([&](Writer& g) { g.message(graph_field::kInitializer, numbers); }))));
+  CHECK(import_under("lists=8K"));
+  refused_under("lists=4K", "the numbers that are not raw data would take more than");
+
+  const auto wrong = [](std::string_view text, std::string_view part) {
+    const auto parsed = parse_limits(text);
+    REQUIRE_FALSE(parsed);
+    INFO(parsed.error().message);
+    CHECK(parsed.error().code == ExitCode::usage);
+    CHECK(has(parsed.error().message, part));
+  };
+  wrong("node=3", "there is no limit 'node' (did you mean 'nodes'?)");
+  wrong("nodes", "expected nodes=N");
+  wrong("nodes=", "expected nodes=N");
+  wrong("nodes=0", "at least 1");
+  wrong("nodes=-1", "expected nodes=N");
+  wrong("nodes=1X", "expected nodes=N");
+  wrong("nodes=99999999999999999999", "expected nodes=N");
+  wrong("nodes=99999999999999999G", "expected nodes=N");
+  wrong("nesting=1001", "at most 1000");
+  wrong("nodes=1,nodes=2", "given twice");
+  wrong("no\x1b[31m=1", "no\\x1b[31m");
+  CHECK(parse_limits("nodes=2M")->max_nodes == 2'000'000);
+  CHECK(parse_limits("decoded=2M,trips=5")->max_decoded_bytes == 2u << 20);
+}
+
+TEST_CASE("docs/limits.md has every limit with its default") {
+  const std::string page = get(fs::path(BEVEL_SOURCE_DIR) / "docs" / "limits.md");
+  REQUIRE_FALSE(page.empty());
+  const Limits defaults;
+  for (const LimitRecord& limit : all_limits()) {
+    INFO(limit.name);
+    CHECK(has(page, fmt::format("| `{}` | {} | {}", limit.name, defaults.*limit.field, limit.what)));
+  }
 }

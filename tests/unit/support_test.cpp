@@ -18,12 +18,15 @@
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "lib/support/atomic_file.h"
 #include "lib/support/hash.h"
+#include "lib/support/file_root.h"
 #include "lib/support/mapped_file.h"
+#include "lib/support/name_hash.h"
 #include "lib/support/worker_pool.h"
 
 using namespace bevel;
@@ -112,6 +115,65 @@ TEST_CASE("open_beneath stays beneath its folder") {
   refusal(root, "");
   refusal(root, ".");
   refusal(root, std::string("plain\0x", 7));
+}
+
+TEST_CASE("open_beneath refuses a second name of a file, and devices") {
+  const Folder folder;
+  fs::create_directories(folder.path / "root");
+  put(folder.path / "secret", "secret");
+  fs::create_hard_link(folder.path / "secret", folder.path / "root/twin");
+  REQUIRE(::mkfifo((folder.path / "root/pipe").c_str(), 0600) == 0);
+  const fs::path root = folder.path / "root";
+  CHECK(refusal(root, "twin").find("2 hard links") != std::string::npos);
+  CHECK(refusal(root, "pipe").find("regular") != std::string::npos);
+  fs::remove(folder.path / "secret");
+  const auto opened = open_beneath(root, "twin");  // a file of its own by now
+  REQUIRE(opened);
+  ::close(*opened);
+}
+
+TEST_CASE("open_beneath follows links into folders that are allowed, and no further") {
+  const Folder folder;
+  fs::create_directories(folder.path / "snapshot/sub");
+  fs::create_directories(folder.path / "blobs/deep");
+  put(folder.path / "secret", "secret");
+  put(folder.path / "blobs/weights", "weights");
+  put(folder.path / "blobs/deep/more", "more");
+  fs::create_symlink("../blobs/weights", folder.path / "snapshot/link");
+  fs::create_symlink("../../blobs/deep/more", folder.path / "snapshot/sub/link");
+  fs::create_directory_symlink("../blobs/deep", folder.path / "snapshot/linked");
+  fs::create_symlink("../secret", folder.path / "snapshot/out");
+  fs::create_symlink("../secret", folder.path / "blobs/onward");
+  fs::create_symlink("../blobs/onward", folder.path / "snapshot/twice");
+  fs::create_symlink("../blobs", folder.path / "snapshot/folder");
+  fs::create_hard_link(folder.path / "blobs/weights", folder.path / "blobs/twin");
+  fs::create_directories(folder.path / "blobs-not");
+  put(folder.path / "blobs-not/near", "near");
+  fs::create_symlink("../blobs-not/near", folder.path / "snapshot/near");
+  const FileRoot root{folder.path / "snapshot", {folder.path / "missing", folder.path / "blobs"}};
+  for (const char* good : {"link", "sub/link", "linked/more", "folder/twin"}) {
+    INFO(good);
+    CHECK_FALSE(open_beneath(root.folder, good));  // not without leave
+    const auto opened = open_beneath(root, good);
+    REQUIRE(opened);
+    ::close(*opened);
+  }
+  for (const char* bad : {"out", "twice", "folder", "near", "../blobs/weights", "absent"}) {
+    INFO(bad);
+    CHECK_FALSE(open_beneath(root, bad));
+  }
+}
+
+TEST_CASE("tables by names find what was put in, by text of any kind") {
+  const NameHash hash;
+  CHECK(hash("a") == hash(std::string("a")));
+  std::set<std::size_t> seen;
+  for (int i = 0; i < 4096; ++i) seen.insert(hash(fmt::format("{}", i)));
+  CHECK(seen.size() == 4096);
+  NameMap<int> map;
+  for (int i = 0; i < 1000; ++i) map.emplace(fmt::format("name {}", i), i);
+  CHECK(map.find(std::string_view("name 77"))->second == 77);
+  CHECK_FALSE(map.contains(std::string_view("name")));
 }
 
 TEST_CASE("open_beneath holds the same line on a kernel without openat2") {

@@ -14,7 +14,7 @@ Command bench_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::BenchRequest& request = flags->request;
-  return {"bench",
+  return with_bounds({"bench",
           "the time of one inference on one core of this machine",
           "bevel bench model.int8.onnx --nodes",
           {{"MODEL", &request.model, "ONNX model or .bvl file", true},
@@ -27,7 +27,7 @@ Command bench_command() {
             const auto record = driver::bench(flags->request);
             if (!record) return report_failure(record.error());
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

@@ -13,7 +13,7 @@ Command calibrate_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::CalibrateRequest& request = flags->request;
-  return {"calibrate",
+  return with_bounds({"calibrate",
           "measure a model's values on samples and store them as a profile",
           "bevel calibrate model.onnx --calib calib.json -o model.profile",
           {{"MODEL", &request.model, "ONNX model (float)", true},
@@ -26,7 +26,7 @@ Command calibrate_command() {
             const auto record = driver::calibrate(flags->request);
             if (!record) return report_failure(record.error());
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.parent_path().string()));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "lib/driver/bounds.h"
 #include "lib/support/result.h"
 
 namespace bevel::cli {
@@ -57,6 +58,8 @@ Flag samples_flag(std::optional<std::size_t>& field);
 Flag shape_flag(std::vector<std::string>& field);
 Flag dry_run_flag(bool& field);
 Flag opset_flag(std::optional<std::size_t>& field);
+// The command with --limits, --allow-root and --max-memory behind its own flags: every one that reads a model.
+Command with_bounds(Command command, driver::BoundsFlags& bounds);
 
 // stdout is a terminal and NO_COLOR is not set.
 bool color_wanted();

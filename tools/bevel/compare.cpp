@@ -13,7 +13,7 @@ Command compare_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::CompareRequest& request = flags->request;
-  return {"compare",
+  return with_bounds({"compare",
           "two models (or .bvl files) side by side: SQNR, agreement, metric",
           "bevel compare model.onnx model.int8.onnx --data eval.json --max-drop 1",
           {{"A", &request.a, "the reference", true},
@@ -30,7 +30,7 @@ Command compare_command() {
                                           *record->drop, *record->max_drop)});
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record, {color_wanted()}),
                                 record->passed ? ExitCode::ok : ExitCode::verification);
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

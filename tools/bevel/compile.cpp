@@ -46,7 +46,7 @@ int run(Flags& flags) {
 Command compile_command() {
   const auto flags = std::make_shared<Flags>();
   driver::CompileRequest& request = flags->request;
-  return {"compile",
+  return with_bounds({"compile",
           "the whole road: an int8 ONNX model, C source, a .bvl file and a report, inside a device's budget",
           "bevel compile model.onnx --target stm32l4r5 --calib calib.json --eval eval.json --max-drop 1 "
           "--budget ram=64K,latency=50ms --out build/model",
@@ -65,7 +65,7 @@ Command compile_command() {
            {"--io", &flags->io, "int8: inputs and outputs are quantized integers; float: the conversion is inside"},
            opset_flag(request.opset), shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
            {"--depfile", &flags->depfile, "write the inputs of the outputs as a Make rule"}, threads_flag(request.threads)},
-          [flags] { return run(*flags); }};
+          [flags] { return run(*flags); }}, request.bounds);
 }
 
 }  // namespace bevel::cli

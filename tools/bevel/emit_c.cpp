@@ -15,7 +15,7 @@ Command emit_c_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::EmitRequest& request = flags->request;
-  return {"emit-c",
+  return with_bounds({"emit-c",
           "C source and a .bvl file of a model as it is (quantized or float)",
           "bevel emit-c model.int8.onnx -o generated/",
           {{"MODEL", &request.model, "ONNX model", true},
@@ -36,7 +36,7 @@ Command emit_c_command() {
               return report_failure({record.error().code, record.error().message + left});
             }
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.string()));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

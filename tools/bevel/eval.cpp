@@ -13,7 +13,7 @@ Command eval_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::EvalRequest& request = flags->request;
-  return {"eval",
+  return with_bounds({"eval",
           "the labelled metric of a model or a .bvl file",
           "bevel eval model.int8.onnx --data eval.json",
           {{"MODEL", &request.model, "ONNX model or .bvl file", true},
@@ -23,7 +23,7 @@ Command eval_command() {
             const auto record = driver::evaluate(flags->request);
             if (!record) return report_failure(record.error());
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

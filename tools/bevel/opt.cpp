@@ -14,7 +14,7 @@ Command opt_command() {
   const auto flags = std::make_shared<Flags>();
   driver::OptimizeRequest& request = flags->request;
   request.command = "opt";
-  return {"opt",
+  return with_bounds({"opt",
           "run a pipeline of passes (for experiments and for reduced reproducers)",
           "bevel opt model.onnx --pipeline \"fold-constants,fold-batch-norm\" -o out.onnx",
           {{"MODEL", &request.model, "ONNX model", true},
@@ -32,7 +32,7 @@ Command opt_command() {
             const auto record = driver::optimize(flags->request);
             if (!record) return report_failure(record.error());
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.parent_path().string()));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

@@ -13,7 +13,7 @@ Command optimize_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::OptimizeRequest& request = flags->request;
-  return {"optimize",
+  return with_bounds({"optimize",
           "simplify a model without changing what it computes, and check that it still does",
           "bevel optimize model.onnx -o model.opt.onnx",
           {{"MODEL", &request.model, "ONNX model", true},
@@ -25,7 +25,7 @@ Command optimize_command() {
             const auto record = driver::optimize(flags->request);
             if (!record) return report_failure(record.error());
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.parent_path().string()));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

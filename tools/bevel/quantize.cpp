@@ -13,7 +13,7 @@ Command quantize_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::QuantizeRequest& request = flags->request;
-  return {"quantize",
+  return with_bounds({"quantize",
           "an int8 ONNX model (QuantizeLinear / DequantizeLinear), compared with its source",
           "bevel quantize model.onnx --calib calib.json -o model.int8.onnx",
           {{"MODEL", &request.model, "ONNX model (float)", true},
@@ -33,7 +33,7 @@ Command quantize_command() {
             const auto record = driver::quantize(flags->request);
             if (!record) return report_failure(record.error());
             return print_result(flags->json ? report::to_json(*record) : report::summary(*record, flags->request.out.parent_path().string()));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

@@ -13,7 +13,7 @@ Command run_command() {
   };
   const auto flags = std::make_shared<Flags>();
   driver::RunRequest& request = flags->request;
-  return {"run",
+  return with_bounds({"run",
           "run a model or a .bvl file on given tensors or samples",
           "bevel run model.onnx --inputs arrays.npz -o outputs.npz",
           {{"MODEL", &request.model, "ONNX model or .bvl file", true},
@@ -29,7 +29,7 @@ Command run_command() {
             const bool written = flags->request.out && !flags->request.dry_run;
             return print_result(flags->json ? report::to_json(*record)
                                             : report::summary(*record, written ? flags->request.out->string() : ""));
-          }};
+          }}, request.bounds);
 }
 
 }  // namespace bevel::cli

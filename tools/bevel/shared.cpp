@@ -22,13 +22,24 @@ Flag opset_flag(std::optional<std::size_t>& field) {
   return {"--opset", &field, "write the ONNX model in this opset (7 to 28); a node that it has no words for is an error"};
 }
 
+Command with_bounds(Command command, driver::BoundsFlags& bounds) {
+  command.flags.insert(
+      command.flags.end(),
+      {{"--limits", &bounds.limits, "other caps for the model file, as nodes=1M,nesting=100; a wrong name lists all of them"},
+       {"--allow-root", &bounds.allowed_roots,
+        "a folder that links of external data and samples may lead into, for caches made of links; may be repeated"},
+       {"--max-memory", &bounds.max_memory, "most bytes of tensors in evaluation, as 512M or 4G; default: 80 % of the machine's memory"}});
+  return command;
+}
+
 bool color_wanted() {
   const char* no_color = std::getenv("NO_COLOR");
   return ::isatty(STDOUT_FILENO) == 1 && (no_color == nullptr || no_color[0] == '\0');
 }
 
 int report_failure(const Diagnostic& diagnostic) {
-  fmt::print(stderr, "bevel: {}\n", diagnostic.message);
+  // Once more for all: what a file says reaches no terminal raw.
+  fmt::print(stderr, "bevel: {}\n", printable(diagnostic.message, std::string::npos));
   return static_cast<int>(diagnostic.code);
 }
 
