@@ -8,6 +8,10 @@
 #include "lib/ir/dtype.h"
 #include "lib/support/check.h"
 
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 namespace bevel {
 
 namespace {
@@ -96,8 +100,17 @@ std::uint32_t narrow(const Format& f, float value, bool saturate) {
 
 }  // namespace
 
-float widen_float16(std::uint16_t bits) { return widen(format_of(DType::float16), bits); }
+// The machine's conversions where it has them: the same bits, but for the payload of a NaN, which is ours to choose.
+float widen_float16(std::uint16_t bits) {
+#if defined(__F16C__)
+  if ((bits & 0x7FFFu) <= 0x7C00u) return _cvtsh_ss(bits);
+#endif
+  return widen(format_of(DType::float16), bits);
+}
 std::uint16_t narrow_float16(float value) {
+#if defined(__F16C__)
+  if (!std::isnan(value)) return static_cast<std::uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT));
+#endif
   return static_cast<std::uint16_t>(narrow(format_of(DType::float16), value, false));
 }
 

@@ -214,6 +214,10 @@ std::vector<float> Tensor::as_floats() const {
     return {span.begin(), span.end()};
   }
   std::vector<float> out(static_cast<std::size_t>(size_));
+  if (dtype_ == DType::float16) {
+    std::transform(values<std::uint16_t>().begin(), values<std::uint16_t>().end(), out.begin(), widen_float16);
+    return out;
+  }
   for (std::int64_t i = 0; i < size_; ++i) out[static_cast<std::size_t>(i)] = static_cast<float>(as_double(i));
   return out;
 }

@@ -1,6 +1,7 @@
 #include "lib/ops/matrix_product.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -73,13 +74,75 @@ void run_kernel(std::int64_t rows, std::int64_t depth, const float* a, const flo
   }
 }
 
+#if defined(__AVX2__) && defined(__FMA__)
+// Two AVX-512 registers of columns, on machines that have them: the same chain for every element, so the same bits.
+constexpr std::int64_t kWideColumns = 32;
+std::atomic<bool> wide_allowed = true;
+
+bool wide_registers() {
+  static const bool present = __builtin_cpu_supports("avx512f") != 0;
+  return present && wide_allowed.load(std::memory_order_relaxed);
+}
+
+template <int R>
+__attribute__((target("avx512f"))) void wide_kernel(std::int64_t depth, const float* a, const float* b, std::int64_t b_stride,
+                                                    float* c, std::int64_t c_stride) {
+  __m512 sum[R][2];
+  for (int i = 0; i < R; ++i) {
+    sum[i][0] = _mm512_loadu_ps(c + i * c_stride);
+    sum[i][1] = _mm512_loadu_ps(c + i * c_stride + 16);
+  }
+  for (std::int64_t k = 0; k < depth; ++k, a += kRows, b += b_stride) {
+    const __m512 b0 = _mm512_loadu_ps(b);
+    const __m512 b1 = _mm512_loadu_ps(b + 16);
+#pragma GCC unroll 6
+    for (int i = 0; i < R; ++i) {
+      const __m512 left = _mm512_set1_ps(a[i]);
+      sum[i][0] = _mm512_fmadd_ps(left, b0, sum[i][0]);
+      sum[i][1] = _mm512_fmadd_ps(left, b1, sum[i][1]);
+    }
+  }
+  for (int i = 0; i < R; ++i) {
+    _mm512_storeu_ps(c + i * c_stride, sum[i][0]);
+    _mm512_storeu_ps(c + i * c_stride + 16, sum[i][1]);
+  }
+}
+
+void run_wide_kernel(std::int64_t rows, std::int64_t depth, const float* a, const float* b, std::int64_t b_stride, float* c,
+                     std::int64_t c_stride) {
+  switch (rows) {
+    case 1:
+      return wide_kernel<1>(depth, a, b, b_stride, c, c_stride);
+    case 2:
+      return wide_kernel<2>(depth, a, b, b_stride, c, c_stride);
+    case 3:
+      return wide_kernel<3>(depth, a, b, b_stride, c, c_stride);
+    case 4:
+      return wide_kernel<4>(depth, a, b, b_stride, c, c_stride);
+    case 5:
+      return wide_kernel<5>(depth, a, b, b_stride, c, c_stride);
+    default:
+      return wide_kernel<6>(depth, a, b, b_stride, c, c_stride);
+  }
+}
+#endif
+
 // One block: all row panels against `columns` columns of b, the last panel of columns through a padded copy of c.
 void multiply_block(const PackedRows& a, std::int64_t k0, std::int64_t kc, const float* b, std::int64_t b_stride,
                     std::int64_t columns, float* c, std::int64_t c_stride) {
+#if defined(__AVX2__) && defined(__FMA__)
+  const bool wide = wide_registers();
+#endif
   for (std::int64_t row = 0, index = 0; row < a.rows(); row += kRows, ++index) {
     const float* left = a.panel(index) + k0 * kRows;
     const std::int64_t rows = std::min(kRows, a.rows() - row);
     std::int64_t column = 0;
+#if defined(__AVX2__) && defined(__FMA__)
+    if (wide) {
+      for (; column + kWideColumns <= columns; column += kWideColumns)
+        run_wide_kernel(rows, kc, left, b + column, b_stride, c + row * c_stride + column, c_stride);
+    }
+#endif
     for (; column + kColumns <= columns; column += kColumns) {
       run_kernel(rows, kc, left, b + column, b_stride, c + row * c_stride + column, c_stride);
     }
@@ -114,10 +177,6 @@ class ViewColumns final : public ColumnSource {
   MatrixView view_;
 };
 
-}  // namespace
-
-namespace {
-
 #if defined(__AVX2__) && defined(__FMA__)
 // out[k * kRows + r] = rows[r][k] for k in [0, 8), r in [0, 6); writes two elements past the end.
 void transpose_eight(const float* const* rows, std::int64_t k, float* out) {
@@ -141,6 +200,12 @@ void transpose_eight(const float* const* rows, std::int64_t k, float* out) {
 #endif
 
 }  // namespace
+
+void allow_wide_registers([[maybe_unused]] bool allowed) {
+#if defined(__AVX2__) && defined(__FMA__)
+  wide_allowed = allowed;
+#endif
+}
 
 PackedRows::PackedRows(std::int64_t rows, std::int64_t depth, MatrixView a) : rows_(rows), depth_(depth) {
   constexpr std::int64_t kSlack = 2;  // transpose_eight stores eight floats for six

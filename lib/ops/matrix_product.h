@@ -44,6 +44,9 @@ void multiply_add(const PackedRows& a, std::int64_t columns, const ColumnSource&
 void multiply_add(std::int64_t rows, std::int64_t columns, std::int64_t depth, MatrixView a, MatrixView b, float* c,
                   std::int64_t c_stride);
 
+// Off: machines with AVX-512 compute as those without. For the test that the bits are the same.
+void allow_wide_registers(bool allowed);
+
 // The same for other element types, without blocking: T wraps as unsigned integers do.
 template <typename T, typename A, typename B>
 void multiply_add_plain(std::int64_t rows, std::int64_t columns, std::int64_t depth, const A* a, std::int64_t a_row,

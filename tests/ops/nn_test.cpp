@@ -169,6 +169,11 @@ TEST_CASE("The bits of a product depend on no split of rows, columns or depth") 
         c = __builtin_fmaf(av[i * kK + k], bv[k * kN + j], c);
       }
   CHECK(whole == single);
+  Floats narrow = start.as_floats();
+  ops::allow_wide_registers(false);
+  ops::multiply_add(kM, kN, kK, {av, kK, 1}, {bv, kN, 1}, narrow.data(), kN);
+  ops::allow_wide_registers(true);
+  CHECK(narrow == whole);
   Floats parts = start.as_floats();
   for (std::int64_t i = 0; i < kM; i += 5)
     for (std::int64_t j = 0; j < kN; j += 37)
