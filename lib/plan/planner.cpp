@@ -15,7 +15,7 @@ using ops::MemoryOrder;
 using ops::QuantNode;
 
 // A result of folding constants at plan time (DequantizeLinear of a weight in front of a float op, a Constant node).
-constexpr std::uint64_t kMaxFoldedBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMaxFoldedBytes = std::uint64_t{1} << 27;
 
 std::string place_of(const Node& node) {
   return fmt::format("node '{}' ({})", printable(node.name), printable(node.op_type));

@@ -25,7 +25,11 @@
 namespace bevel::passes {
 namespace {
 
+// A node's outputs may take as much as its operands, and this much in any case.
 constexpr std::uint64_t kFreeBytes = 64 * 1024;
+// By how much one run may make the model's constants grow: operands that others read too stay beside what is made of them, so that a
+// short chain of nodes could double a constant again and again, and many nodes that read one could each make a copy.
+constexpr std::uint64_t kMostGrowth = 32u << 20;
 
 bool may_fold(const Model& model, const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
@@ -81,23 +85,33 @@ std::size_t fold_computed(Model& model) {
 std::size_t fold_constant_operands(Model& model) {
   Graph& graph = model.graph;
   std::size_t changes = 0;
+  std::uint64_t growth_left = kMostGrowth;
   for (const NodeId id : graph.node_order()) {
     const Node& node = graph.node(id);
     if (node.inputs.empty() || !may_fold(model, graph, id)) continue;
     std::vector<Datum> inputs;
-    std::uint64_t bytes = 0;
+    std::uint64_t bytes = 0, freed = 0;  // of the operands, each counted once; of those that go with the node
     bool constant = true;
-    for (const ValueId input : node.inputs) {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId input = node.inputs[i];
       const Tensor* tensor = graph.constant(input);
       constant = constant && (tensor != nullptr || !input.valid());
       inputs.emplace_back(tensor != nullptr ? Datum(*tensor) : Datum());
-      if (tensor != nullptr && tensor->dtype() != DType::string) bytes += tensor->bytes().size();
+      if (tensor == nullptr || tensor->dtype() == DType::string) continue;
+      if (std::find(node.inputs.begin(), node.inputs.begin() + static_cast<std::ptrdiff_t>(i), input) !=
+          node.inputs.begin() + static_cast<std::ptrdiff_t>(i)) {
+        continue;
+      }
+      bytes += tensor->bytes().size();
+      const Value& value = graph.value(input);
+      const bool others = value.output_slots > 0 || std::any_of(value.uses.begin(), value.uses.end(), [&](const Use& use) { return use.node != id; });
+      if (!others) freed += tensor->bytes().size();
     }
     const bool is_output = std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId output) {
       return output.valid() && graph.value(output).output_slots > 0;
     });
     if (!constant || is_output) continue;
-    const std::uint64_t allowed = std::max(kFreeBytes, bytes);
+    const std::uint64_t allowed = std::min(std::max(kFreeBytes, bytes), freed + growth_left);
     const auto results = ops::evaluate_node(node, model.opset(node.domain), inputs, allowed);
     if (!results) continue;  // whoever runs the node reports it
     std::uint64_t made = 0;
@@ -109,6 +123,7 @@ std::size_t fold_constant_operands(Model& model) {
       if (tensor != nullptr && tensor->dtype() != DType::string) made += tensor->bytes().size();
     }
     if (!whole || made > allowed) continue;
+    if (made > freed) growth_left -= made - freed;
     const std::size_t count = node.outputs.size();
     for (std::size_t i = 0; i < count; ++i) {
       const Tensor* tensor = i < results->size() ? (*results)[i].tensor() : nullptr;
