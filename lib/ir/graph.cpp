@@ -62,12 +62,12 @@ std::vector<ValueId> Graph::value_ids() const {
 }
 
 ValueId Graph::find_value(std::string_view wanted) const {
-  const auto found = value_names_.find(std::string(wanted));
+  const auto found = value_names_.find(wanted);
   return found == value_names_.end() ? ValueId() : found->second;
 }
 
 NodeId Graph::find_node(std::string_view wanted) const {
-  const auto found = node_names_.find(std::string(wanted));
+  const auto found = node_names_.find(wanted);
   return found == node_names_.end() ? NodeId() : found->second;
 }
 
@@ -81,7 +81,7 @@ namespace {
 
 template <typename Taken>
 std::string free_name(std::string_view wanted, std::string_view fallback, Taken&& taken,
-                      std::unordered_map<std::string, std::uint32_t>& counters) {
+                      NameMap<std::uint32_t>& counters) {
   std::string base(wanted.empty() ? fallback : wanted);
   if (!taken(base)) return base;
   for (std::uint32_t& counter = counters[base];;) {

@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include "lib/ir/tensor.h"
 #include "lib/ir/type.h"
 #include "lib/support/ids.h"
+#include "lib/support/name_hash.h"
 
 namespace bevel {
 
@@ -177,9 +177,9 @@ class Graph {
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<ValueId> inputs_, outputs_, captures_;
-  std::unordered_map<std::string, ValueId> value_names_;
-  std::unordered_map<std::string, NodeId> node_names_;
-  mutable std::unordered_map<std::string, std::uint32_t> name_counters_;
+  NameMap<ValueId> value_names_;
+  NameMap<NodeId> node_names_;
+  mutable NameMap<std::uint32_t> name_counters_;
   NodeId first_, last_;
   std::size_t alive_nodes_ = 0;
 };

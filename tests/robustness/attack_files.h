@@ -281,6 +281,31 @@ inline std::vector<Attack> crowd_attacks(std::size_t bytes, const std::string& s
       return i % 2 == 0 ? small_node("a", "x", "v" + number, wrapped(node_field::kName, "a_" + number)) : small_node("a", "x", "");
     }));
   });
+  add("colliding_names", [=] {
+    // MurmurHash64A (libstdc++'s std::hash of strings) has pairs of 16-byte blocks that cancel whatever the state: blocks
+    // whose mixed words differ in the top bit only, twice in a row (Aumasson, Bernstein, "Hash-flooding DoS reloaded", 2012).
+    constexpr std::uint64_t m = 0xc6a4a7935bd1e995ull;
+    constexpr int kPairs = 14;
+    std::uint64_t inverse = m;
+    for (int i = 0; i < 6; ++i) inverse *= 2 - m * inverse;
+    const auto unmixed = [&](std::uint64_t mixed) {  // mixed = ((w * m) ^ ((w * m) >> 47)) * m
+      std::uint64_t word = mixed * inverse;
+      word ^= word >> 47;
+      return word * inverse;
+    };
+    const auto text = [](std::uint64_t word) { return std::string(reinterpret_cast<const char*>(&word), sizeof word); };
+    std::string graph = x;
+    for (std::size_t i = 0; graph.size() < bytes && i < (std::size_t{1} << kPairs); ++i) {
+      std::string name;
+      for (int pair = 0; pair < kPairs; ++pair) {
+        const std::uint64_t first = 0x0123456789abcdefull + static_cast<std::uint64_t>(pair), second = 0x5555aaaa1234ull;
+        const std::uint64_t flip = (i >> pair & 1) != 0 ? std::uint64_t{1} << 63 : 0;
+        name += text(unmixed(first ^ flip)) + text(unmixed(second ^ flip));
+      }
+      graph += small_node("Neg", "x", name);
+    }
+    return model_around(graph);
+  });
   add("subgraphs", [=] {
     const std::string branch = wrapped(attribute_field::kGraph, small_node("Neg", "x", "b") + graph_value(graph_field::kOutput, "b"));
     return model_around(x + graph_value(graph_field::kInput, "c", 9, {}) + numbered(bytes, [&](std::size_t i) {
