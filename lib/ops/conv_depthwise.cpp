@@ -1,11 +1,12 @@
 // Depthwise convolution in float32: every output element is one chain of fused multiply-adds over the kernel in
 // row-major order, starting from the bias, whatever the vector width. The input plane is copied once into a frame of
-// zeros, so that every output, edges included, is computed alike, eight columns at a time.
+// zeros, so that every output, edges included, is computed alike, eight at a time.
 #include <cstring>
 #include <memory>
 #include <optional>
 
 #include "lib/ops/conv_direct.h"
+#include "lib/ops/conv_frame.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -68,100 +69,42 @@ void run_row(const std::vector<Tap>& taps, const float* in, std::int64_t columns
 }
 #endif
 
-// One input plane in a frame of zeros: along the last axis wide enough for `columns` output columns (a multiple of
-// kLanes).
-struct Frame {
-  std::int64_t columns = 0;
-  Dims dims, strides;
-  std::int64_t size = 0;
-  std::unique_ptr<float[]> data;
-};
-
-std::optional<Frame> frame_for(const ConvShape& shape) {
-  Frame frame;
-  for (std::size_t a = 0; a < shape.axes.size(); ++a) {
-    const WindowAxis& axis = shape.axes[a];
-    std::int64_t out = axis.out;
-    if (a + 1 == shape.axes.size()) out = frame.columns = (out + kLanes - 1) / kLanes * kLanes;
-    const std::int64_t reach = (axis.kernel - 1) * axis.dilation + 1;
-    frame.dims.push_back((out - 1) * axis.stride + reach + 1);
-    // Large strides, and pads or dilations far beyond the image, would make the frame larger than what it serves.
-    constexpr std::int64_t kMargin = 64;
-    if (frame.dims.back() > 2 * axis.in + kMargin) return std::nullopt;
-  }
-  frame.strides = row_major_strides(frame.dims);
-  const auto size = element_count(frame.dims);
-  constexpr std::int64_t kMaxSize = std::int64_t{1} << 28;
-  if (!size || *size > kMaxSize) return std::nullopt;
-  frame.size = *size;
-  frame.data = std::make_unique<float[]>(static_cast<std::size_t>(frame.size + 2 * kLanes));
-  return frame;
-}
-
-// Walks all positions of the outer axes in row-major order.
-template <typename Body>
-void for_each_row(const std::vector<WindowAxis>& axes, std::int64_t WindowAxis::*extent, Body&& body) {
-  const std::size_t outer = axes.size() - 1;
-  std::vector<std::int64_t> at(outer, 0);
-  for (std::int64_t row = 0;; ++row) {
-    body(row, at);
-    std::size_t a = outer;
-    while (a > 0 && ++at[a - 1] == axes[a - 1].*extent) at[--a] = 0;
-    if (a == 0) return;
-  }
-}
-
-void fill_frame(const ConvShape& shape, const float* plane, Frame& frame) {
-  const WindowAxis& last = shape.axes.back();
-  const std::int64_t copied = std::min(last.in, std::max<std::int64_t>(0, frame.dims.back() - last.pad_begin));
-  for_each_row(shape.axes, &WindowAxis::in, [&](std::int64_t row, const std::vector<std::int64_t>& at) {
-    std::int64_t target = last.pad_begin;
-    for (std::size_t a = 0; a < at.size(); ++a) {
-      if (at[a] + shape.axes[a].pad_begin >= frame.dims[a]) return;  // behind the last window
-      target += (at[a] + shape.axes[a].pad_begin) * frame.strides[a];
-    }
-    std::memcpy(frame.data.get() + target, plane + row * last.in, static_cast<std::size_t>(copied) * sizeof(float));
-  });
-}
-
 }  // namespace
 
 void convolve_depthwise(const ConvShape& shape, const float* x, const float* w, float* y) {
   const std::int64_t in_size = shape.in_size(), out_size = shape.out_size(), kernel_size = shape.kernel_size();
   if (out_size == 0 || in_size == 0) return;
   const WindowAxis& last = shape.axes.back();
-  auto frame = last.stride <= 2 ? frame_for(shape) : std::nullopt;
+  // With strides of 1 the whole plane is one row of windows, a few of which lie between two output rows and are not kept.
+  const bool linear = strides_are_one(shape);
+  const auto in_lanes = [](std::int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; };
+  // Stride 2 reads one input more than it needs, and whole vectors.
+  auto frame = last.stride <= 2 ? make_frame(shape, 1, linear ? last.out : in_lanes(last.out) + 1) : std::nullopt;
   if (!frame) return convolve_direct(shape, x, w, y);
   std::vector<Tap> taps;
-  for_each_row(shape.axes, &WindowAxis::kernel, [&](std::int64_t, const std::vector<std::int64_t>& at) {
-    std::int64_t offset = 0;
-    for (std::size_t a = 0; a < at.size(); ++a) offset += at[a] * shape.axes[a].dilation * frame->strides[a];
-    for (std::int64_t k = 0; k < last.kernel; ++k) taps.push_back({offset + k * last.dilation, 0});
-  });
-  std::vector<std::int64_t> origins;  // of each output row
-  for_each_row(shape.axes, &WindowAxis::out, [&](std::int64_t, const std::vector<std::int64_t>& at) {
-    std::int64_t origin = 0;
-    for (std::size_t a = 0; a < at.size(); ++a) origin += at[a] * shape.axes[a].stride * frame->strides[a];
-    origins.push_back(origin);
-  });
-  std::vector<float> line(static_cast<std::size_t>(frame->columns));
-  const auto line_bytes = static_cast<std::size_t>(last.out) * sizeof(float);
+  for (const std::int64_t offset : tap_offsets(shape, *frame)) taps.push_back({offset, 0});
+  const std::vector<std::int64_t> origins = row_origins(shape, *frame);
+  const std::int64_t columns = in_lanes(linear ? origins.back() + last.out : last.out);
+  std::vector<float> line(static_cast<std::size_t>(columns));
+  const auto row_bytes = static_cast<std::size_t>(last.out) * sizeof(float);
   for (std::int64_t n = 0; n < shape.batch; ++n) {
     for (std::int64_t channel = 0; channel < shape.channels; ++channel) {
-      fill_frame(shape, x + (n * shape.channels + channel) * in_size, *frame);
+      fill_plane(shape, x + (n * shape.channels + channel) * in_size, *frame, frame->data.get());
       for (std::int64_t m = channel * shape.group_out(); m < (channel + 1) * shape.group_out(); ++m) {
         for (std::size_t k = 0; k < taps.size(); ++k)
           taps[k].weight = w[m * kernel_size + static_cast<std::int64_t>(k)];
         float* out = y + (n * shape.out_channels + m) * out_size;
         const float start = out[0];  // the bias, everywhere
+        if (linear) run_row<1>(taps, frame->data.get(), columns, start, line.data());
         for (const std::int64_t origin : origins) {
-          const float* in = frame->data.get() + origin;
-          if (last.stride == 1) {
-            run_row<1>(taps, in, frame->columns, start, line.data());
+          if (linear) {
+            std::memcpy(out, line.data() + origin, row_bytes);
           } else {
-            run_row<2>(taps, in, frame->columns, start, line.data());
+            const float* in = frame->data.get() + origin;
+            if (last.stride == 1) run_row<1>(taps, in, columns, start, line.data());
+            else run_row<2>(taps, in, columns, start, line.data());
+            std::memcpy(out, line.data(), row_bytes);
           }
-          std::memcpy(out, line.data(), line_bytes);
           out += last.out;
         }
       }

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "lib/ops/conv_direct.h"
+#include "lib/ops/conv_frame.h"
 #include "lib/ops/matrix_product.h"
 #include "lib/ops/nn_families.h"
 
@@ -123,11 +124,58 @@ void start_with_bias(const ConvShape& shape, const std::vector<T>& bias, T* y) {
 
 }  // namespace
 
+namespace {
+
+// Convolutions of stride 1 read their windows from a frame where they lie, instead of copying each input kernel_size times. What is
+// computed between two output rows is thrown away; false where that would be much, and where so many rows read a copied block that the
+// copy costs little.
+bool convolve_in_frame(const ConvShape& shape, const float* x, const float* w, float* y) {
+  constexpr std::int64_t kColumnBlock = 256, kFewRows = 96;
+  if (!strides_are_one(shape) || shape.kernel_size() == 1 || shape.group_out() > kFewRows) return false;
+  const WindowAxis& last = shape.axes.back();
+  const auto frame = make_frame(shape, shape.group_in(), last.out);
+  if (!frame) return false;
+  const std::vector<std::int64_t> origins = row_origins(shape, *frame);
+  const std::int64_t columns = origins.back() + last.out, out_size = shape.out_size();
+  if (columns > out_size + out_size / 2) return false;
+  const std::int64_t depth = shape.group_in() * shape.kernel_size(), rows = shape.group_out();
+  std::vector<std::int64_t> offsets;
+  for (std::int64_t c = 0; c < shape.group_in(); ++c)
+    for (const std::int64_t tap : tap_offsets(shape, *frame)) offsets.push_back(c * frame->size + tap);
+  const auto block = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(rows * kColumnBlock));
+  for (std::int64_t g = 0; g < shape.groups; ++g) {
+    const PackedRows weights(rows, depth, {w + g * rows * depth, depth, 1});
+    for (std::int64_t n = 0; n < shape.batch; ++n) {
+      for (std::int64_t c = 0; c < shape.group_in(); ++c)
+        fill_plane(shape, x + (n * shape.channels + g * shape.group_in() + c) * shape.in_size(), *frame,
+                   frame->data.get() + c * frame->size);
+      float* out = y + (n * shape.out_channels + g * rows) * out_size;
+      std::size_t row = 0;  // the first output row with columns in the block
+      for (std::int64_t n0 = 0; n0 < columns; n0 += kColumnBlock) {
+        const std::int64_t nc = std::min(kColumnBlock, columns - n0);
+        for (std::int64_t m = 0; m < rows; ++m) std::fill_n(block.get() + m * kColumnBlock, nc, out[m * out_size + out_size - 1]);
+        multiply_add(weights, nc, frame->data.get() + n0, offsets, block.get(), kColumnBlock);
+        for (std::size_t r = row; r < origins.size() && origins[r] < n0 + nc; ++r) {
+          const std::int64_t from = std::max(origins[r], n0), to = std::min(origins[r] + last.out, n0 + nc);
+          for (std::int64_t m = 0; m < rows && from < to; ++m)
+            std::copy_n(block.get() + m * kColumnBlock + from - n0, to - from,
+                        out + m * out_size + static_cast<std::int64_t>(r) * last.out + from - origins[r]);
+          if (origins[r] + last.out <= n0 + nc) row = r + 1;
+        }
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 void convolve_float(const ConvShape& shape, const float* x, const float* w, float* y) {
   if (shape.group_in() == 1 && shape.groups > 1) return convolve_depthwise(shape, x, w, y);
   const std::int64_t depth = shape.group_in() * shape.kernel_size();
   const std::int64_t out_size = shape.out_size();
   if (depth == 0 || out_size == 0) return;
+  if (shape.in_size() > 0 && convolve_in_frame(shape, x, w, y)) return;
   for (std::int64_t g = 0; g < shape.groups; ++g) {
     const PackedRows weights(shape.group_out(), depth, {w + g * shape.group_out() * depth, depth, 1});
     for (std::int64_t n = 0; n < shape.batch; ++n) {

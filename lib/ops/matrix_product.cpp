@@ -20,17 +20,31 @@ constexpr std::int64_t kBlockStride = kColumnBlock + 16;
 // Up to this many rows the right operand is read in place: it is used once or twice, copying would cost as much.
 constexpr std::int64_t kFewRows = 12;
 
+// Where the rows of the right operand lie: a pitch apart, or wherever a list of offsets says.
+struct Pitched {
+  const float* data;
+  std::int64_t pitch;
+  [[nodiscard]] const float* row(std::int64_t k) const { return data + k * pitch; }
+  [[nodiscard]] Pitched from(std::int64_t column) const { return {data + column, pitch}; }
+};
+struct Scattered {
+  const float* data;
+  const std::int64_t* offsets;
+  [[nodiscard]] const float* row(std::int64_t k) const { return data + offsets[k]; }
+  [[nodiscard]] Scattered from(std::int64_t column) const { return {data + column, offsets}; }
+};
+
 // c[R, 16] += a[k, R] * b[k, 16] for k in order. a: panel of pitch kRows.
-template <int R>
-void micro_kernel(std::int64_t depth, const float* a, const float* b, std::int64_t b_stride, float* c,
-                  std::int64_t c_stride) {
+template <int R, typename Right>
+void micro_kernel(std::int64_t depth, const float* a, Right right, float* c, std::int64_t c_stride) {
 #if defined(__AVX2__) && defined(__FMA__)
   __m256 sum[R][2];
   for (int i = 0; i < R; ++i) {
     sum[i][0] = _mm256_loadu_ps(c + i * c_stride);
     sum[i][1] = _mm256_loadu_ps(c + i * c_stride + 8);
   }
-  for (std::int64_t k = 0; k < depth; ++k, a += kRows, b += b_stride) {
+  for (std::int64_t k = 0; k < depth; ++k, a += kRows) {
+    const float* b = right.row(k);
     const __m256 b0 = _mm256_loadu_ps(b);
     const __m256 b1 = _mm256_loadu_ps(b + 8);
 #pragma GCC unroll 6
@@ -49,28 +63,28 @@ void micro_kernel(std::int64_t depth, const float* a, const float* b, std::int64
     float sum[kColumns];
     std::memcpy(sum, c + i * c_stride, sizeof sum);
     for (std::int64_t k = 0; k < depth; ++k) {
-      for (int j = 0; j < kColumns; ++j) sum[j] = __builtin_fmaf(a[k * kRows + i], b[k * b_stride + j], sum[j]);
+      for (int j = 0; j < kColumns; ++j) sum[j] = __builtin_fmaf(a[k * kRows + i], right.row(k)[j], sum[j]);
     }
     std::memcpy(c + i * c_stride, sum, sizeof sum);
   }
 #endif
 }
 
-void run_kernel(std::int64_t rows, std::int64_t depth, const float* a, const float* b, std::int64_t b_stride, float* c,
-                std::int64_t c_stride) {
+template <typename Right>
+void run_kernel(std::int64_t rows, std::int64_t depth, const float* a, Right right, float* c, std::int64_t c_stride) {
   switch (rows) {
     case 1:
-      return micro_kernel<1>(depth, a, b, b_stride, c, c_stride);
+      return micro_kernel<1>(depth, a, right, c, c_stride);
     case 2:
-      return micro_kernel<2>(depth, a, b, b_stride, c, c_stride);
+      return micro_kernel<2>(depth, a, right, c, c_stride);
     case 3:
-      return micro_kernel<3>(depth, a, b, b_stride, c, c_stride);
+      return micro_kernel<3>(depth, a, right, c, c_stride);
     case 4:
-      return micro_kernel<4>(depth, a, b, b_stride, c, c_stride);
+      return micro_kernel<4>(depth, a, right, c, c_stride);
     case 5:
-      return micro_kernel<5>(depth, a, b, b_stride, c, c_stride);
+      return micro_kernel<5>(depth, a, right, c, c_stride);
     default:
-      return micro_kernel<6>(depth, a, b, b_stride, c, c_stride);
+      return micro_kernel<6>(depth, a, right, c, c_stride);
   }
 }
 
@@ -84,15 +98,16 @@ bool wide_registers() {
   return present && wide_allowed.load(std::memory_order_relaxed);
 }
 
-template <int R>
-__attribute__((target("avx512f"))) void wide_kernel(std::int64_t depth, const float* a, const float* b, std::int64_t b_stride,
-                                                    float* c, std::int64_t c_stride) {
+template <int R, typename Right>
+__attribute__((target("avx512f"))) void wide_kernel(std::int64_t depth, const float* a, Right right, float* c,
+                                                    std::int64_t c_stride) {
   __m512 sum[R][2];
   for (int i = 0; i < R; ++i) {
     sum[i][0] = _mm512_loadu_ps(c + i * c_stride);
     sum[i][1] = _mm512_loadu_ps(c + i * c_stride + 16);
   }
-  for (std::int64_t k = 0; k < depth; ++k, a += kRows, b += b_stride) {
+  for (std::int64_t k = 0; k < depth; ++k, a += kRows) {
+    const float* b = right.row(k);
     const __m512 b0 = _mm512_loadu_ps(b);
     const __m512 b1 = _mm512_loadu_ps(b + 16);
 #pragma GCC unroll 6
@@ -108,28 +123,29 @@ __attribute__((target("avx512f"))) void wide_kernel(std::int64_t depth, const fl
   }
 }
 
-void run_wide_kernel(std::int64_t rows, std::int64_t depth, const float* a, const float* b, std::int64_t b_stride, float* c,
-                     std::int64_t c_stride) {
+template <typename Right>
+void run_wide_kernel(std::int64_t rows, std::int64_t depth, const float* a, Right right, float* c, std::int64_t c_stride) {
   switch (rows) {
     case 1:
-      return wide_kernel<1>(depth, a, b, b_stride, c, c_stride);
+      return wide_kernel<1>(depth, a, right, c, c_stride);
     case 2:
-      return wide_kernel<2>(depth, a, b, b_stride, c, c_stride);
+      return wide_kernel<2>(depth, a, right, c, c_stride);
     case 3:
-      return wide_kernel<3>(depth, a, b, b_stride, c, c_stride);
+      return wide_kernel<3>(depth, a, right, c, c_stride);
     case 4:
-      return wide_kernel<4>(depth, a, b, b_stride, c, c_stride);
+      return wide_kernel<4>(depth, a, right, c, c_stride);
     case 5:
-      return wide_kernel<5>(depth, a, b, b_stride, c, c_stride);
+      return wide_kernel<5>(depth, a, right, c, c_stride);
     default:
-      return wide_kernel<6>(depth, a, b, b_stride, c, c_stride);
+      return wide_kernel<6>(depth, a, right, c, c_stride);
   }
 }
 #endif
 
-// One block: all row panels against `columns` columns of b, the last panel of columns through a padded copy of c.
-void multiply_block(const PackedRows& a, std::int64_t k0, std::int64_t kc, const float* b, std::int64_t b_stride,
-                    std::int64_t columns, float* c, std::int64_t c_stride) {
+// One block: all row panels against `columns` columns of the right operand, the last panel of columns through a padded copy of c.
+template <typename Right>
+void multiply_block(const PackedRows& a, std::int64_t k0, std::int64_t kc, Right right, std::int64_t columns, float* c,
+                    std::int64_t c_stride) {
 #if defined(__AVX2__) && defined(__FMA__)
   const bool wide = wide_registers();
 #endif
@@ -140,17 +156,16 @@ void multiply_block(const PackedRows& a, std::int64_t k0, std::int64_t kc, const
 #if defined(__AVX2__) && defined(__FMA__)
     if (wide) {
       for (; column + kWideColumns <= columns; column += kWideColumns)
-        run_wide_kernel(rows, kc, left, b + column, b_stride, c + row * c_stride + column, c_stride);
+        run_wide_kernel(rows, kc, left, right.from(column), c + row * c_stride + column, c_stride);
     }
 #endif
-    for (; column + kColumns <= columns; column += kColumns) {
-      run_kernel(rows, kc, left, b + column, b_stride, c + row * c_stride + column, c_stride);
-    }
+    for (; column + kColumns <= columns; column += kColumns)
+      run_kernel(rows, kc, left, right.from(column), c + row * c_stride + column, c_stride);
     if (column == columns) continue;
     float edge[kRows * kColumns] = {};
     const std::size_t bytes = static_cast<std::size_t>(columns - column) * sizeof(float);
     for (std::int64_t i = 0; i < rows; ++i) std::memcpy(edge + i * kColumns, c + (row + i) * c_stride + column, bytes);
-    run_kernel(rows, kc, left, b + column, b_stride, edge, kColumns);
+    run_kernel(rows, kc, left, right.from(column), edge, kColumns);
     for (std::int64_t i = 0; i < rows; ++i) std::memcpy(c + (row + i) * c_stride + column, edge + i * kColumns, bytes);
   }
 }
@@ -241,8 +256,16 @@ void multiply_add(const PackedRows& a, std::int64_t columns, const ColumnSource&
       const std::int64_t padded = (nc + kColumns - 1) / kColumns * kColumns;
       for (std::int64_t k = 0; padded > nc && k < kc; ++k)
         std::fill_n(block.get() + k * kBlockStride + nc, padded - nc, 0.0f);
-      multiply_block(a, k0, kc, block.get(), kBlockStride, nc, c + n0, c_stride);
+      multiply_block(a, k0, kc, Pitched{block.get(), kBlockStride}, nc, c + n0, c_stride);
     }
+  }
+}
+
+void multiply_add(const PackedRows& a, std::int64_t columns, const float* b, std::span<const std::int64_t> offsets, float* c,
+                  std::int64_t c_stride) {
+  for (std::int64_t k0 = 0; k0 < a.depth(); k0 += kDepthBlock) {
+    const std::int64_t kc = std::min(kDepthBlock, a.depth() - k0);
+    multiply_block(a, k0, kc, Scattered{b, offsets.data() + k0}, columns, c, c_stride);
   }
 }
 
@@ -255,7 +278,7 @@ void multiply_add(std::int64_t rows, std::int64_t columns, std::int64_t depth, M
   const std::int64_t whole = columns / kColumns * kColumns;
   for (std::int64_t k0 = 0; k0 < depth; k0 += kDepthBlock) {
     const std::int64_t kc = std::min(kDepthBlock, depth - k0);
-    multiply_block(packed, k0, kc, b.data + k0 * b.row_stride, b.row_stride, whole, c, c_stride);
+    multiply_block(packed, k0, kc, Pitched{b.data + k0 * b.row_stride, b.row_stride}, whole, c, c_stride);
   }
   if (whole < columns) {
     const ViewColumns rest({b.data + whole, b.row_stride, 1});

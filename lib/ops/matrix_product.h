@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace bevel::ops {
 
@@ -41,6 +42,10 @@ class ColumnSource {
 
 // c[m, n] += a[m, k] * b[k, n]; rows of c are c_stride apart.
 void multiply_add(const PackedRows& a, std::int64_t columns, const ColumnSource& b, float* c, std::int64_t c_stride);
+// b[k, n] = b[offsets[k] + n]: windows over an image that lies in memory with its padding. Up to 15 elements behind each row's last
+// column are read. A block of a few hundred columns at a time is what caches hold.
+void multiply_add(const PackedRows& a, std::int64_t columns, const float* b, std::span<const std::int64_t> offsets, float* c,
+                  std::int64_t c_stride);
 void multiply_add(std::int64_t rows, std::int64_t columns, std::int64_t depth, MatrixView a, MatrixView b, float* c,
                   std::int64_t c_stride);
 

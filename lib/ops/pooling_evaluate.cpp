@@ -66,13 +66,13 @@ std::int64_t plane_size(const std::vector<WindowAxis>& axes, std::int64_t Window
 }
 
 // The divisor of count_include_pad: window positions inside image plus padding.
+std::int64_t padded_count(const WindowAxis& axis, std::int64_t position) {
+  const std::int64_t room = axis.in + axis.pad_end - (position * axis.stride - axis.pad_begin);
+  return std::min(axis.kernel, (room + axis.dilation - 1) / axis.dilation);
+}
 std::int64_t padded_count(const std::vector<WindowAxis>& axes, const PoolWindow& window) {
   std::int64_t count = 1;
-  for (std::size_t a = 0; a < axes.size(); ++a) {
-    const WindowAxis& axis = axes[a];
-    const std::int64_t room = axis.in + axis.pad_end - (window.position[a] * axis.stride - axis.pad_begin);
-    count *= std::min(axis.kernel, (room + axis.dilation - 1) / axis.dilation);
-  }
+  for (std::size_t a = 0; a < axes.size(); ++a) count *= padded_count(axes[a], window.position[a]);
   return count;
 }
 
@@ -85,9 +85,55 @@ bool greater(T candidate, T best) {
   }
 }
 
+// Planes of one or two axes, a tap of all windows of an output row at a time: out[j] = step(out[j], in[j * stride]), which the compiler
+// turns into vectors. Each output meets its taps in the row-major order of its window, as for_each_tap does; finish(o, row) comes after
+// an output row's last tap.
+template <int Stride, typename T, typename Step>
+void step_row(const T* in, std::int64_t stride, std::int64_t count, T* out, const Step& step) {
+  for (std::int64_t j = 0; j < count; ++j) out[j] = step(out[j], in[j * (Stride > 0 ? Stride : stride)]);
+}
+template <typename T, typename Step, typename Finish>
+void pool_rows(const PoolShape& shape, const T* x, T* y, T start, const Step& step, const Finish& finish) {
+  const WindowAxis& last = shape.axes.back();
+  WindowAxis outer;  // of one axis: a single row
+  outer.in = outer.out = 1;
+  if (shape.axes.size() == 2) outer = shape.axes[0];
+  for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p, x += outer.in * last.in) {
+    for (std::int64_t o = 0; o < outer.out; ++o, y += last.out) {
+      std::fill_n(y, last.out, start);
+      const std::int64_t end = outer.last_tap(o);
+      for (std::int64_t tap = outer.first_tap(o); tap < end; ++tap) {
+        const T* row = x + (o * outer.stride - outer.pad_begin + tap * outer.dilation) * last.in;
+        for (std::int64_t k = 0; k < last.kernel; ++k) {
+          const std::int64_t first = last.first_inside(k), count = last.last_inside(k) - first;
+          if (count <= 0) continue;
+          const T* in = row + first * last.stride - last.pad_begin + k * last.dilation;
+          if (last.stride == 1) {
+            step_row<1>(in, 1, count, y + first, step);
+          } else if (last.stride == 2) {
+            step_row<2>(in, 2, count, y + first, step);
+          } else {
+            step_row<0>(in, last.stride, count, y + first, step);
+          }
+        }
+      }
+      finish(o, y);
+    }
+  }
+}
+bool pools_by_rows(const PoolShape& shape) { return shape.axes.size() <= 2 && shape.axes.back().out > 1; }
+
 template <typename T>
 void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::int64_t* indices) {
   using C = ComputeOf<T>;
+  if constexpr (std::is_same_v<T, C> && std::is_arithmetic_v<T>) {
+    if (indices == nullptr && pools_by_rows(shape)) {
+      T lowest = std::numeric_limits<T>::lowest();
+      if constexpr (std::is_floating_point_v<T>) lowest = -std::numeric_limits<T>::infinity();
+      const auto step = [](T best, T candidate) { return best == best && greater<T>(candidate, best) ? candidate : best; };
+      return pool_rows(shape, x, y, lowest, step, [](std::int64_t, T*) {});
+    }
+  }
   const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in),
                      out_size = plane_size(shape.axes, &WindowAxis::out);
   const std::size_t rank = shape.axes.size();
@@ -135,6 +181,24 @@ void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::
 template <typename T>
 void average_pool(const PoolShape& shape, bool count_padding, const T* x, T* y) {
   using C = ComputeOf<T>;
+  if constexpr (std::is_same_v<T, C>) {
+    if (pools_by_rows(shape)) {
+      const auto taps = [&](const WindowAxis& axis, std::int64_t o) {
+        return count_padding ? padded_count(axis, o) : axis.last_tap(o) - axis.first_tap(o);
+      };
+      const WindowAxis& last = shape.axes.back();
+      std::vector<std::int64_t> across(static_cast<std::size_t>(last.out));
+      for (std::int64_t j = 0; j < last.out; ++j) across[static_cast<std::size_t>(j)] = taps(last, j);
+      const auto finish = [&](std::int64_t o, T* out) {
+        const std::int64_t down = shape.axes.size() == 2 ? taps(shape.axes[0], o) : 1;
+        for (std::int64_t j = 0; j < last.out; ++j) {
+          const std::int64_t count = down * across[static_cast<std::size_t>(j)];
+          out[j] = count > 0 ? out[j] / static_cast<T>(count) : T{0};
+        }
+      };
+      return pool_rows(shape, x, y, T{0}, [](T sum, T value) { return sum + value; }, finish);
+    }
+  }
   const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in),
                      out_size = plane_size(shape.axes, &WindowAxis::out);
   for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p) {
