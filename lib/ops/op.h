@@ -126,7 +126,7 @@ struct ComputedValue {
 };
 Status infer_types(Model& model, std::vector<ComputedValue>& computed);
 // Lifts a model to at least kBaseOpset, in place, through the families' upgrade functions; false: left as it is. Opsets 1 to 6 are
-// read as 7 (but for elementwise operands that broadcast at an axis). Left are newer opsets than kNewestOpset, and models with an
+// read as 7 once their broadcasting is rewritten (old_broadcast.h). Left are newer opsets than kNewestOpset, and models with an
 // operator whose form changed on the way and that no family lifts. Subgraphs are lifted too; ir_version rises to that of the base.
 Result<bool> upgrade_to_base(Model& model);
 // Binds symbolic dimensions ("N" -> 1, or an input's whole shape) before inference.

@@ -5,6 +5,7 @@
 
 #include "lib/ops/family.h"
 #include "lib/ops/inline_functions.h"
+#include "lib/ops/old_broadcast.h"
 #include "lib/ops/upgrade.h"
 
 namespace bevel::ops {
@@ -43,17 +44,6 @@ constexpr FormChange kFormChanges[] = {
     {"Upsample", 10},
 };
 
-// Opset 1 to 6 broadcasts elementwise operands at a stated axis; without that axis the forms are those of opset 7.
-bool broadcasts_at_axis(const Node& node) { return has_attr(node, "broadcast") && has_attr(node, "axis"); }
-
-// Nor does PRelu's slope follow the last axis there, if it has one entry for each channel.
-bool slopes_by_channel(const Graph& graph, const Node& node) {
-  if (node.op_type != "PRelu" || node.inputs.size() < 2 || !node.inputs[1].valid()) return false;
-  const Value& slope = graph.value(node.inputs[1]);
-  const auto dims = slope.constant ? std::optional(slope.constant->dims()) : slope.type.shape.known_dims();
-  return dims && dims->size() == 1 && (*dims)[0] != 1;
-}
-
 bool can_lift(const Graph& graph, std::int64_t opset, int depth) {
   if (depth > kMaxDepth) return false;
   for (const NodeId id : graph.node_order()) {
@@ -61,7 +51,6 @@ bool can_lift(const Graph& graph, std::int64_t opset, int depth) {
     if (node.domain.empty()) {
       const OpRecord* record = find_op(node);
       if ((record == nullptr || record->upgrade == nullptr) && changes_form(node, opset, kBaseOpset)) return false;
-      if (opset < kOldestOpset && (broadcasts_at_axis(node) || slopes_by_channel(graph, node))) return false;
       if (opset == 8 && states_lengths(node)) return false;
     }
     for (const Attribute& attribute : node.attributes) {
@@ -170,6 +159,11 @@ Result<bool> upgrade_to_base(Model& model) {
     return true;
   }
   if (opset < 1 || !can_lift(model.graph, opset, 0)) return false;
+  if (opset < kOldestOpset) {
+    auto lifted = lift_old_broadcasts(model);
+    if (!lifted) return model.source.empty() ? Failure(lifted.error()) : located(printable(model.source), lifted.error());
+    if (!*lifted) return false;
+  }
   const int first = static_cast<int>(std::max<std::int64_t>(opset, kOldestOpset));
   for (int from = first; from < kBaseOpset; ++from) {
     if (auto status = lift_step(model, from, opset < kOldestOpset && from == first); !status) {
