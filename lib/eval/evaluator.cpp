@@ -16,6 +16,7 @@
 #include "lib/eval/schedule.h"
 #include "lib/ops/evaluate.h"
 #include "lib/ops/op.h"
+#include "lib/ops/subgraphs.h"
 #include "lib/plan/grouping.h"
 
 namespace bevel::eval {
@@ -31,16 +32,6 @@ std::uint64_t default_memory_cap() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   if (pages <= 0 || page <= 0) return std::uint64_t{4} << 30;
   return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page) / 5 * 4;
-}
-
-template <typename Visit>
-void for_each_subgraph(const Node& node, Visit visit) {
-  for (const Attribute& attribute : node.attributes) {
-    if (const auto* graph = std::get_if<GraphPtr>(&attribute.value)) visit(**graph);
-    if (const auto* graphs = std::get_if<std::vector<GraphPtr>>(&attribute.value)) {
-      for (const GraphPtr& graph : *graphs) visit(*graph);
-    }
-  }
 }
 
 std::optional<std::string> why_not(const Node& node) {
@@ -62,8 +53,8 @@ std::optional<std::string> first_obstacle(const Graph& graph) {
     const Node& node = graph.node(id);
     if (auto reason = why_not(node)) return reason;
     std::optional<std::string> inner;
-    for_each_subgraph(node, [&](const Graph& subgraph) {
-      if (!inner) inner = first_obstacle(subgraph);
+    ops::for_each_subgraph(node, [&](const GraphPtr& subgraph) {
+      if (!inner) inner = first_obstacle(*subgraph);
     });
     if (inner) return fmt::format("in {}: {}", node_place(node), *inner);
   }
@@ -242,7 +233,7 @@ class GraphEvaluator final : public Evaluator {
   void schedule_all(const Graph& graph) {
     schedules_.emplace(&graph, schedule_nodes(graph));
     for (NodeId id : graph.node_order()) {
-      for_each_subgraph(graph.node(id), [this](const Graph& subgraph) { schedule_all(subgraph); });
+      ops::for_each_subgraph(graph.node(id), [this](const GraphPtr& subgraph) { schedule_all(*subgraph); });
     }
   }
 

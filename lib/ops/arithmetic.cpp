@@ -101,6 +101,16 @@ Status infer_mod(InferContext& ctx) {
       }, -1, false);
   return infer_dtype_and_shape(ctx, true);
 }
+// Opset 28 gave floats the remainder with the divisor's sign; before, 'fmod' must be 1 for them.
+Status downgrade_mod(Model& model, NodeId id, int from) {
+  if (from != 28) return {};
+  const Node& node = model.graph.node(id);
+  BEVEL_TRY(const bool fmod, attr_flag(node, "fmod", false));
+  if (fmod || node.inputs.empty() || !node.inputs[0].valid()) return {};
+  const Type& type = model.graph.value(node.inputs[0]).type;
+  if (type.is_tensor() && is_integer(type.dtype)) return {};
+  return fail_input("the remainder of floats with the divisor's sign is not known there");
+}
 Status infer_min(InferContext& ctx) {
   if (ctx.input_count() == 2) {
     infer_integers(ctx, [](std::int64_t a, std::int64_t b) { return std::optional(std::min(a, b)); },
@@ -180,7 +190,7 @@ extern const OpRecord mul_record{.name = "Mul", .min_inputs = 2, .max_inputs = 2
 extern const OpRecord div_record{.name = "Div", .min_inputs = 2, .max_inputs = 2, .infer = infer_div, .facts = pointwise_facts,
                     .evaluate = evaluate_div, .lower = lower_binary};
 extern const OpRecord mod_record{.name = "Mod", .min_inputs = 2, .max_inputs = 2, .infer = infer_mod, .facts = elementwise_facts,
-                    .evaluate = evaluate_mod};
+                    .evaluate = evaluate_mod, .downgrade = downgrade_mod};
 extern const OpRecord pow_record{.name = "Pow", .min_inputs = 2, .max_inputs = 2, .infer = infer_pow, .facts = pointwise_facts,
                     .evaluate = evaluate_pow, .lower = lower_unary};
 extern const OpRecord min_record{.name = "Min", .min_inputs = 1, .max_inputs = -1, .infer = infer_min, .facts = min_facts,

@@ -258,7 +258,6 @@ Outputs attend(const EvalContext& ctx, const AttentionShape& shape, const Attrib
                const Tensor& k_tensor, const Tensor& v_tensor) {
   const DType dtype = q_tensor.dtype();
   BEVEL_TRY(const double scale, attention_factor(ctx.node(), dtype, shape.head));
-  BEVEL_TRY(const Bias<C> bias, Bias<C>::create(ctx, shape, attributes));
   const bool packed = ctx.tensor(0).rank() == 3;
   const auto hidden = checked_mul(shape.q_heads, shape.v_head);
   if (!hidden) return fail_input("{} heads of {} values are too many", shape.q_heads, shape.v_head);
@@ -269,6 +268,12 @@ Outputs attend(const EvalContext& ctx, const AttentionShape& shape, const Attrib
   const bool shows = ctx.node().outputs.size() > 3 && ctx.node().outputs[3].valid();
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, y_dims));
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, shows ? score_dims : plane_dims));
+  if (*element_count(y_dims) == 0 && (!shows || *element_count(score_dims) == 0)) {  // however large the batch is
+    std::vector<Datum> outputs{Tensor::zeros(dtype, y_dims), k_tensor, v_tensor};
+    if (shows) outputs.emplace_back(Tensor::zeros(dtype, score_dims));
+    return outputs;
+  }
+  BEVEL_TRY(const Bias<C> bias, Bias<C>::create(ctx, shape, attributes));
   const FloatOperand<C> q(q_tensor), k(k_tensor), v(v_tensor);
   std::vector<C> y(static_cast<std::size_t>(*element_count(y_dims)), C{0});
   std::vector<C> shown(shows ? static_cast<std::size_t>(*element_count(score_dims)) : 0);

@@ -87,7 +87,8 @@ Outputs evaluate_causal_conv(const EvalContext& ctx) {
   std::vector<float> past(static_cast<std::size_t>(*element_count(state_dims)), 0.0f);
   if (ctx.has_input(3)) past = ctx.tensor(3).as_floats();
   std::vector<float> y(in.size()), present(past.size()), row(static_cast<std::size_t>(*padded_length));
-  for (std::int64_t p = 0; p < batch * channels; ++p) {
+  const std::int64_t planes = y.empty() && present.empty() ? 0 : batch * channels;
+  for (std::int64_t p = 0; p < planes; ++p) {
     const std::int64_t c = p % channels;
     std::copy_n(past.begin() + p * back, back, row.begin());
     std::copy_n(in.data() + p * length, length, row.begin() + back);

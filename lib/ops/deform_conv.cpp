@@ -167,6 +167,7 @@ Outputs convolve(const EvalContext& ctx, const DeformShape& shape) {
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, shape.out_dims()));
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, column_dims));
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, ctx.tensor(2).dims()));
+  if (*element_count(shape.out_dims()) == 0) return std::vector<Datum>{Tensor::zeros(x_tensor.dtype(), shape.out_dims())};
   const FloatOperand<C> x(x_tensor), w(ctx.tensor(1)), offset(ctx.tensor(2));
   std::optional<FloatOperand<C>> bias, mask;
   if (ctx.has_input(3)) bias.emplace(ctx.tensor(3));

@@ -1,6 +1,7 @@
 // FlexAttention (ai.onnx.preview 1): attention whose scores and probabilities pass through subgraphs of the model. Both
 // subgraphs see [batch, heads, queries, keys] in the softmax's precision (float unless Q is double or the attribute says).
 #include "lib/ops/attention.h"
+#include "lib/ops/control.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -49,6 +50,7 @@ Status infer(InferContext& ctx) {
 Facts facts(const FactsContext& ctx) {
   Facts facts;
   facts.value.data_operands = {0, 1, 2};
+  facts.value.pure = subgraphs_are_pure(ctx);
   facts.space = attention_space(ctx, 0, 0);
   return facts;
 }
@@ -56,25 +58,17 @@ Facts facts(const FactsContext& ctx) {
 // values = graph(values), when the node has that graph.
 template <typename S>
 Status modify(const EvalContext& ctx, std::string_view name, DType dtype, const Dims& dims, std::vector<S>& values) {
-  std::size_t first_capture = 0;
-  for (const Attribute& attribute : ctx.node().attributes) {
-    const GraphPtr* graph = std::get_if<GraphPtr>(&attribute.value);
-    if (graph == nullptr || *graph == nullptr) continue;
-    if (attribute.name != name) {
-      first_capture += (*graph)->captures().size();
-      continue;
-    }
-    BEVEL_TRY_STATUS(ctx.reserve(dtype, dims));
-    const Datum given = from_computed<S>(dtype, dims, values);
-    BEVEL_TRY(const std::vector<Datum> results, ctx.run_subgraph(**graph, first_capture, {&given, 1}));
-    const Tensor* result = results.size() == 1 ? results[0].tensor() : nullptr;
-    if (result == nullptr || result->dtype() != dtype || result->dims() != dims) {
-      return fail_input("the graph of attribute '{}' does not give one {} {}", name, dtype_name(dtype), to_string(dims));
-    }
-    const FloatOperand<S> operand(*result);
-    values.assign(operand.data(), operand.data() + operand.size());
-    return {};
+  if (!has_attr(ctx.node(), name)) return {};
+  BEVEL_TRY(const Body body, body_of(ctx.node(), name));
+  BEVEL_TRY_STATUS(ctx.reserve(dtype, dims));
+  const Datum given = from_computed<S>(dtype, dims, values);
+  BEVEL_TRY(const std::vector<Datum> results, ctx.run_subgraph(*body.graph, body.first_capture, {&given, 1}));
+  const Tensor* result = results.size() == 1 ? results[0].tensor() : nullptr;
+  if (result == nullptr || result->dtype() != dtype || result->dims() != dims) {
+    return fail_input("the graph of attribute '{}' does not give one {} {}", name, dtype_name(dtype), to_string(dims));
   }
+  const FloatOperand<S> operand(*result);
+  values.assign(operand.data(), operand.data() + operand.size());
   return {};
 }
 
@@ -92,7 +86,8 @@ Outputs attend(const EvalContext& ctx, const AttentionShape& shape, DType softma
   const FloatOperand<S> v(ctx.tensor(2));
   std::vector<C> scores(static_cast<std::size_t>(*element_count(score_dims)), C{0});
   std::vector<C> queries, keys;
-  const std::int64_t planes = shape.batch * shape.q_heads;
+  const bool nothing = scores.empty() && *element_count(y_dims) == 0;  // however large the batch is
+  const std::int64_t planes = nothing ? 0 : shape.batch * shape.q_heads;
   const auto kv_of = [&](std::int64_t plane) {
     return plane / shape.q_heads * shape.kv_heads + shape.kv_head_of(plane % shape.q_heads);
   };

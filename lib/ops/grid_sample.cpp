@@ -88,6 +88,7 @@ struct Taps {
   std::array<G, 4> weight{};
 };
 
+constexpr std::int64_t kMaxTaps = 1 << 16;  // elements that one output may read: they double or quadruple with every axis
 constexpr double kFarthest = 1 << 30;  // positions beyond are outside whatever the extent, or were clamped before
 
 template <typename G>
@@ -274,6 +275,10 @@ Outputs evaluate_grid_sample(const EvalContext& ctx) {
                       to_string(x.dims()), to_string(grid.dims()));
   }
   if (!is_plain_float(grid.dtype())) return fail_dtype(grid.dtype(), "grid");
+  std::int64_t taps = 1;
+  for (std::size_t a = 0; a < rank && taps <= kMaxTaps; ++a)
+    taps *= attributes.mode == Mode::nearest ? 1 : attributes.mode == Mode::linear ? 2 : 4;
+  if (taps > kMaxTaps) return fail_operand(0, "X", "has {} spatial axes: an output would read more than {} elements", rank, kMaxTaps);
   Geometry g;
   g.batch = x.dim(0);
   g.channels = x.dim(1);

@@ -141,7 +141,7 @@ class GraphInference {
   Graph& graph_;
   int depth_;
   std::uint64_t& body_visits_;
-  std::uint64_t known_bytes_ = 0;  // of what fold() computed from operands
+  std::uint64_t known_bytes_ = 0;  // of what fold() computed from operands, or made of sparse constants
   std::vector<Knowledge> known_;
 };
 
@@ -276,7 +276,8 @@ void GraphInference::fold(NodeId id, const OpRecord& record) {
   const Node& node = graph_.node(id);
   if (record.evaluate == nullptr || !node.captures.empty() || node.outputs.empty()) return;
   if (node.outputs[0].valid() && known_[node.outputs[0].index].constant) return;
-  if (!node.inputs.empty() && known_bytes_ > kMaxKnownBytes) return;
+  const bool made = !node.inputs.empty() || has_attr(node, "sparse_value");  // other constants lie in the file as they are
+  if (made && known_bytes_ > kMaxKnownBytes) return;
   std::vector<Datum> inputs;
   std::int64_t elements = 0;
   for (const ValueId input : node.inputs) {
@@ -302,7 +303,7 @@ void GraphInference::fold(NodeId id, const OpRecord& record) {
     const Tensor* tensor = (*results)[i].tensor();
     if (tensor == nullptr || !node.outputs[i].valid()) continue;
     if (!merge_type(node.outputs[i], Type::tensor(tensor->dtype(), tensor->dims()))) continue;
-    if (!node.inputs.empty()) known_bytes_ += tensor->heap_bytes();
+    if (made) known_bytes_ += tensor->heap_bytes();
     known_[node.outputs[i].index].constant = *tensor;
   }
 }

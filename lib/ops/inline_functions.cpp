@@ -16,6 +16,44 @@ namespace {
 
 std::string label(const Function& function) { return fmt::format("function '{}'", printable(function.body.name)); }
 
+// Bytes that a copy of an attribute's value takes.
+struct CopiedBytes {
+  std::uint64_t operator()(const std::string& text) const { return text.size(); }
+  std::uint64_t operator()(const OpaqueAttribute& opaque) const { return opaque.bytes.size(); }
+  std::uint64_t operator()(const AttributeReference& reference) const { return reference.name.size(); }
+  std::uint64_t operator()(const std::vector<std::string>& texts) const {
+    std::uint64_t size = texts.size() * sizeof(std::string);
+    for (const std::string& text : texts) size += text.size();
+    return size;
+  }
+  std::uint64_t operator()(const SparseTensor& sparse) const { return sparse.dims.size() * sizeof(std::int64_t); }
+  template <typename T>
+  std::uint64_t operator()(const std::vector<T>& values) const {
+    return values.size() * sizeof(T);
+  }
+  template <typename T>
+  std::uint64_t operator()(const T&) const {  // shared, or no larger than its place
+    return 0;
+  }
+};
+std::uint64_t copied_bytes(const AttributeValue& value) { return sizeof(Attribute) + std::visit(CopiedBytes{}, value); }
+
+std::uint64_t copied_bytes(const Node& node) {
+  std::uint64_t size = sizeof(Node) + node.name.size() + node.op_type.size() + node.domain.size() + node.doc_string.size() + node.opaque.size();
+  size += (node.inputs.size() + node.outputs.size() + node.captures.size()) * sizeof(ValueId);
+  for (const Attribute& attribute : node.attributes) {
+    size += attribute.name.size() + attribute.doc_string.size() + attribute.opaque.size() + copied_bytes(attribute.value);
+  }
+  return size;
+}
+
+// All but the nodes.
+std::uint64_t copied_bytes_of_values(const Graph& graph) {
+  std::uint64_t size = graph.value_capacity() * sizeof(Value);
+  for (const ValueId id : graph.value_ids()) size += graph.value(id).name.size();
+  return size;
+}
+
 class Inliner {
  public:
   explicit Inliner(Model& model) : model_(model), functions_(model.functions) {
@@ -94,6 +132,13 @@ class Inliner {
     return fail_input("the model's functions expand to more than {} nodes; no real model's do", kMaxInlinedNodes);
   }
 
+  // Asked before the copy is made.
+  Status count_bytes(std::uint64_t count) {
+    inlined_bytes_ += count;
+    if (inlined_bytes_ <= kMaxInlinedBytes) return {};
+    return fail_input("the model's functions expand to more than {} bytes of names and attributes; no real model's do", kMaxInlinedBytes);
+  }
+
   Status expand_call(Graph& graph, NodeId id, const Function& function, std::vector<NodeId>& inserted) {
     const Node call = graph.node(id);
     const Graph& body = function.body;
@@ -103,11 +148,13 @@ class Inliner {
     if (!call.captures.empty()) return fail_input("gives {} a subgraph that reads values around it; Bevel does not inline that", label(function));
     called_.insert(&function);
     BEVEL_TRY_STATUS(count_nodes(body.node_count()));
+    BEVEL_TRY_STATUS(count_bytes(copied_bytes_of_values(body) + (body.value_capacity() + body.node_count()) * (call.name.size() + 1)));
 
     const std::size_t first_new = graph.node_capacity();
     std::vector<ValueId> here(body.value_capacity());  // by value of the body; invalid: an input that the call leaves out
     for (std::size_t i = 0; i < call.inputs.size(); ++i) here[body.inputs()[i].index] = call.inputs[i];
     for (const NodeId inner : body.node_order()) {
+      BEVEL_TRY_STATUS(count_bytes(copied_bytes(body.node(inner))));
       Node node = body.node(inner);
       const std::string name = printable(node.name);
       node.name = call.name + "/" + node.name;
@@ -168,7 +215,7 @@ class Inliner {
   }
 
   // References become what the call gives; where it gives nothing and there is no default, the attribute goes.
-  static Status resolve_references(Node& node, const Node& call, const Function& function) {
+  Status resolve_references(Node& node, const Node& call, const Function& function) {
     std::vector<Attribute> attributes;
     for (Attribute& attribute : node.attributes) {
       const auto* reference = std::get_if<AttributeReference>(&attribute.value);
@@ -180,6 +227,7 @@ class Inliner {
       for (std::size_t i = 0; given == nullptr && i < function.defaults.size(); ++i)
         if (function.defaults[i].name == reference->name) given = &function.defaults[i];
       if (given == nullptr) continue;
+      BEVEL_TRY_STATUS(count_bytes(copied_bytes(given->value)));
       attribute.value = given->value;
       attributes.push_back(std::move(attribute));
     }
@@ -189,8 +237,10 @@ class Inliner {
 
   Status resolve_in_graph(Graph& graph, const Node& call, const Function& function) {
     BEVEL_TRY_STATUS(count_nodes(graph.node_count()));
+    BEVEL_TRY_STATUS(count_bytes(copied_bytes_of_values(graph)));
     for (const NodeId id : graph.node_order()) {
       Node& node = graph.mutable_node(id);
+      BEVEL_TRY_STATUS(count_bytes(copied_bytes(node)));
       BEVEL_TRY_STATUS(resolve_references(node, call, function));
       BEVEL_TRY_STATUS(rewrite_subgraphs(node, [&](Graph& subgraph) { return resolve_in_graph(subgraph, call, function); }));
     }
@@ -214,6 +264,17 @@ class Inliner {
     }
   }
 
+  // A node of ONNX's own whose form changed between two opsets, in subgraphs too; nullptr when there is none.
+  static const Node* changed_between(const Graph& graph, std::int64_t from, std::int64_t to) {
+    for (const NodeId id : graph.node_order()) {
+      const Node& node = graph.node(id);
+      const Node* found = node.domain.empty() && changes_form(node, from, to) ? &node : nullptr;
+      for_each_subgraph(node, [&](const GraphPtr& subgraph) { found = found != nullptr ? found : changed_between(*subgraph, from, to); });
+      if (found != nullptr) return found;
+    }
+    return nullptr;
+  }
+
   // The body's nodes now count on the model's imports. ONNX (IR.md, "Functions") asks that an operator means the same in both.
   Status import_opsets(const Function& function) {
     for (const OpsetImport& opset : function.opsets) {
@@ -221,12 +282,10 @@ class Inliner {
       if (version == 0) {
         model_.set_opset(opset.domain, opset.version);
       } else if (version != opset.version && opset.domain.empty()) {
-        for (const NodeId id : function.body.node_order()) {
-          const Node& node = function.body.node(id);
-          if (!node.domain.empty() || !changes_form(node, std::min(version, opset.version), std::max(version, opset.version))) continue;
-          return fail_input("{} imports opset {} and the model opset {}, between which its operator '{}' changed; expected one opset",
-                            label(function), opset.version, version, printable(node.op_type));
-        }
+        const Node* changed = changed_between(function.body, std::min(version, opset.version), std::max(version, opset.version));
+        if (changed == nullptr) continue;
+        return fail_input("{} imports opset {} and the model opset {}, between which its operator '{}' changed; expected one opset",
+                          label(function), opset.version, version, printable(changed->op_type));
       }
     }
     return {};
@@ -238,6 +297,7 @@ class Inliner {
   std::vector<const Function*> stack_;     // being expanded, outermost first
   std::set<const Function*> called_;       // looked up, never walked
   std::uint64_t inlined_ = 0;
+  std::uint64_t inlined_bytes_ = 0;
 };
 
 }  // namespace

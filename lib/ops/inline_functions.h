@@ -11,6 +11,8 @@ namespace bevel::ops {
 // Functions may call functions; those that call themselves, and expansions beyond these sizes, are refused.
 constexpr std::uint64_t kMaxInlinedNodes = 200'000;
 constexpr std::size_t kMaxCallDepth = 128;
+// Of names, attributes and lists of operands that the copies of bodies hold; tensors are shared.
+constexpr std::uint64_t kMaxInlinedBytes = std::uint64_t{256} << 20;
 
 // Replaces every call of a function of the model, in subgraphs too, by the function's body: values and nodes are named
 // `call/name`, results keep the names that the call gave them, references to attributes take what the call gives, else the function's

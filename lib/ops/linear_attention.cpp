@@ -123,12 +123,14 @@ Outputs evaluate_linear_attention(const EvalContext& ctx) {
   const FloatOperand<float> decay(attributes.gated ? ctx.tensor(4) : none), beta(attributes.delta ? ctx.tensor(5) : none);
   std::vector<float> states(static_cast<std::size_t>(*element_count(state_dims)), 0.0f);
   if (ctx.has_input(3)) states = ctx.tensor(3).as_floats();
-  std::vector<float> y(static_cast<std::size_t>(*element_count(y_dims)), 0.0f), value(static_cast<std::size_t>(g.d_v));
+  std::vector<float> y(static_cast<std::size_t>(*element_count(y_dims)), 0.0f);
+  const std::int64_t batch = y.empty() ? 0 : g.batch;  // else no token changes a state, however many heads there are
+  std::vector<float> value(y.empty() ? 0 : static_cast<std::size_t>(g.d_v));
   const float scale = attributes.scale != 0.0f
                           ? attributes.scale
                           : static_cast<float>(1.0 / __builtin_sqrt(static_cast<double>(std::max<std::int64_t>(1, g.d_k))));
   const std::int64_t group = attributes.q_heads / attributes.kv_heads;
-  for (std::int64_t b = 0; b < g.batch; ++b) {
+  for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t h = 0; h < attributes.kv_heads; ++h) {
       float* state = states.data() + (b * attributes.kv_heads + h) * g.d_k * g.d_v;
       for (std::int64_t t = 0; t < g.tokens; ++t) {

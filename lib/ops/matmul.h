@@ -17,7 +17,7 @@ struct MatMulShape {
   // Calls body(a matrix, b matrix, y matrix) with matrix indices, in row-major order of the batch.
   template <typename Body>
   void for_each_matrix(Body&& body) const {
-    const std::int64_t count = batch_count();
+    const std::int64_t count = rows == 0 || columns == 0 ? 0 : batch_count();  // matrices of nothing may be many
     std::vector<std::int64_t> index(batch.size(), 0);
     for (std::int64_t n = 0; n < count; ++n) {
       std::int64_t a = 0, b = 0;

@@ -47,7 +47,7 @@ Outputs normalize_rms(const EvalContext& ctx, std::size_t axis, DType stash, dou
   const Tensor& scale = ctx.tensor(1);
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, x.dims()));
   const FloatOperand<C> in(x), factors(scale);
-  const std::int64_t outer = product(x.dims(), 0, axis), inner = product(x.dims(), axis, x.rank());
+  const std::int64_t outer = x.size() == 0 ? 0 : product(x.dims(), 0, axis), inner = product(x.dims(), axis, x.rank());
   const Dims strides = broadcast_strides(scale.dims(), x.dims());
   std::vector<C> y(in.size());
   std::vector<std::int64_t> position(x.rank(), 0);

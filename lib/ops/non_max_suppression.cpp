@@ -80,7 +80,7 @@ Outputs evaluate(const EvalContext& ctx) {
   std::vector<std::int64_t> selected;  // triples
   std::vector<Candidate> candidates;
   std::vector<Box> kept;
-  for (std::int64_t row = 0; row < (most > 0 ? batches * classes : 0); ++row) {
+  for (std::int64_t row = 0; row < (most > 0 && count > 0 ? batches * classes : 0); ++row) {
     const std::int64_t batch = row / classes;
     candidates.clear();
     kept.clear();

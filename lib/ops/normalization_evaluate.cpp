@@ -152,6 +152,7 @@ Outputs evaluate_layer_normalization(const EvalContext& ctx) {
   }
   Dims reduced = x.dims();
   std::fill(reduced.begin() + axis, reduced.end(), 1);
+  BEVEL_TRY_STATUS(ctx.reserve(DType::float64, std::span(&outer, 1)));
   std::vector<double> means(static_cast<std::size_t>(outer)), inverses(means.size());
   auto y = map_floats(ctx, x, [&](auto tag, const auto* in, auto* out) {
     using T = typename decltype(tag)::type;
@@ -209,6 +210,7 @@ Outputs evaluate_lrn(const EvalContext& ctx) {
   return map_floats(ctx, x, [&](auto tag, const auto* in, auto* out) {
     using T = typename decltype(tag)::type;
     using C = ComputeOf<T>;
+    if (x.size() == 0) return;  // its other extents may be of any size
     std::vector<double> squares(static_cast<std::size_t>(channels));
     for (std::int64_t n = 0; n < x.dim(0); ++n) {
       for (std::int64_t i = 0; i < inner; ++i) {
@@ -244,6 +246,7 @@ Outputs evaluate_lp_normalization(const EvalContext& ctx) {
   return map_floats(ctx, x, [&](auto tag, const auto* in, auto* out) {
     using T = typename decltype(tag)::type;
     using C = ComputeOf<T>;
+    if (x.size() == 0) return;  // its other extents may be of any size
     for (std::int64_t o = 0; o < outer; ++o) {
       for (std::int64_t i = 0; i < inner; ++i) {
         const std::int64_t base = o * depth * inner + i;

@@ -129,6 +129,7 @@ Outputs evaluate_multinomial(const EvalContext& ctx) {
   BEVEL_TRY_STATUS(ctx.reserve(DType::float64, x.dims()));
   const std::vector<double> logs = to_doubles(x);
   Tensor out = Tensor::zeros(dtype, dims);
+  if (out.size() == 0) return std::vector<Datum>{std::move(out)};  // however many classes there are
   const auto classes = static_cast<std::size_t>(x.dim(1));
   std::vector<double> cumulated(classes);
   for (std::int64_t row = 0; row < x.dim(0); ++row) {

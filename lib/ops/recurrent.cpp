@@ -207,6 +207,7 @@ Result<RecurrentShape> recurrent_shape(const EvalContext& ctx, const RecurrentAt
   const Dims gates_dims = {shape.batch, *width}, rows = {shape.steps, shape.batch, *width};
   if (!element_count(shape.y_dims()) || !element_count(gates_dims) || !element_count(rows))
     return fail_input("the result's shape {} is too large", to_string(shape.y_dims()));
+  BEVEL_TRY_STATUS(ctx.reserve(DType::float64, gates_dims));  // what a cell holds of one step
   return shape;
 }
 

@@ -111,10 +111,15 @@ Outputs run_recurrent(const EvalContext& ctx, const RecurrentAttributes& attribu
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, product_dims));
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, recurrent_dims));
   BEVEL_TRY_STATUS(ctx.reserve(DTypeOf<C>::value, shape.state_dims()));
+  const auto state_size = static_cast<std::size_t>(*element_count(shape.state_dims()));
+  if (state_size == 0) {  // no samples, or states without elements: however many steps there are, none does anything
+    std::vector<Datum> outputs{Tensor::zeros(dtype, shape.y_dims())};
+    while (outputs.size() < ctx.node().outputs.size()) outputs.emplace_back(Tensor::zeros(dtype, shape.state_dims()));
+    return outputs;
+  }
   BEVEL_TRY(const std::vector<std::int64_t> lengths, sequence_lengths(ctx, shape));
   const bool has_cell = ctx.node().outputs.size() > 2 || Cell::kHasCell;
   const FloatOperand<C> x(ctx.tensor(0)), w(ctx.tensor(1)), r(ctx.tensor(2));
-  const auto state_size = static_cast<std::size_t>(*element_count(shape.state_dims()));
   std::vector<C> y(static_cast<std::size_t>(*element_count(shape.y_dims())), C{0}), last_hidden(state_size), last_cell;
   if (has_cell) last_cell.resize(state_size);
   const auto initial = [&](std::size_t operand, std::int64_t direction) {

@@ -92,6 +92,7 @@ Outputs evaluate_rotary_embedding(const EvalContext& ctx) {
   const Tensor& x = ctx.tensor(0);
   const DType dtype = x.dtype();
   BEVEL_TRY(const Geometry g, geometry_of(ctx));
+  if (x.size() == 0) return std::vector<Datum>{x};  // its other extents, and num_heads, may be of any size
   BEVEL_TRY(const std::vector<std::int64_t> rows, cache_rows(ctx, g));
   return with_compute_type(dtype, "X", [&](auto tag) -> Outputs {
     using C = typename decltype(tag)::type;

@@ -109,7 +109,7 @@ Outputs evaluate_reverse_sequence(const EvalContext& ctx) {
   for (std::int64_t b = 0; b < batches; ++b) {
     const std::int64_t length = lengths[static_cast<std::size_t>(b)];
     if (length < 0 || length > steps) return fail_operand(1, "sequence_lens", "entry {} is {}, expected 0 to {}", b, length, steps);
-    for (std::int64_t t = 0; t < steps; ++t) {
+    for (std::int64_t t = 0; t < (inner == 0 ? 0 : steps); ++t) {
       const std::int64_t source = t < length ? length - 1 - t : t;
       const auto at = [&](std::int64_t step) { return (time_axis == 0 ? step * batches + b : b * steps + step) * inner; };
       copier.copy(at(source), at(t), inner);

@@ -35,10 +35,18 @@ Result<Type> joined(const InferContext& ctx, std::size_t i, const Type& elements
   return common_type(elements, one);
 }
 
+// Sequences hold tensors. (Were they to hold sequences, a chain of nodes would make a type as deep as the chain is long.)
+Result<Type> tensor_type(const Type& type, std::string_view what) {
+  if (type.kind == Type::Kind::sequence) return fail_input("{} is {}, but a sequence holds tensors", what, bevel::to_string(type));
+  return type.is_tensor() ? type : Type();
+}
+Result<Type> tensor_type(const InferContext& ctx, std::size_t i) { return tensor_type(ctx.input_type(i), fmt::format("input {}", i)); }
+
 Status infer_construct(InferContext& ctx) {
-  Type element = ctx.input_type(0);
+  BEVEL_TRY(Type element, tensor_type(ctx, 0));
   for (std::size_t i = 1; i < ctx.input_count(); ++i) {
-    BEVEL_TRY(element, joined(ctx, i, element, ctx.input_type(i)));
+    BEVEL_TRY(const Type one, tensor_type(ctx, i));
+    BEVEL_TRY(element, joined(ctx, i, element, one));
   }
   ctx.set_output(0, Type::sequence(std::move(element)));
   return {};
@@ -58,7 +66,8 @@ Status infer_at(InferContext& ctx) {
 
 Status infer_insert(InferContext& ctx) {
   BEVEL_TRY(const Type element, element_type(ctx, 0));
-  BEVEL_TRY(Type both, joined(ctx, 1, element, ctx.input_type(1)));
+  BEVEL_TRY(const Type one, tensor_type(ctx, 1));
+  BEVEL_TRY(Type both, joined(ctx, 1, element, one));
   ctx.set_output(0, Type::sequence(std::move(both)));
   return {};
 }
@@ -132,7 +141,10 @@ Status infer_map(InferContext& ctx) {
   if (made.size() != ctx.node().outputs.size() || (*body)->inputs().size() != ctx.input_count())
     return fail_input("the body takes {} values and gives {}; expected {} and {}", (*body)->inputs().size(), made.size(), ctx.input_count(),
                       ctx.node().outputs.size());
-  for (std::size_t i = 0; i < made.size(); ++i) ctx.set_output(i, Type::sequence(made[i]));
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    BEVEL_TRY(Type element, tensor_type(made[i], fmt::format("the body's output {}", i)));
+    ctx.set_output(i, Type::sequence(std::move(element)));
+  }
   return {};
 }
 

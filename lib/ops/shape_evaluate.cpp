@@ -125,7 +125,7 @@ Outputs evaluate_eye_like(const EvalContext& ctx) {
   if (dtype == DType::string || dtype == DType::complex64 || dtype == DType::complex128 || dtype == DType::undefined) return fail_dtype(dtype, "the output");
   BEVEL_TRY_STATUS(ctx.reserve(dtype, x.dims()));
   Tensor out = Tensor::zeros(dtype, x.dims());
-  for (std::int64_t row = 0; row < x.dim(0); ++row) {
+  for (std::int64_t row = 0; row < (out.size() == 0 ? 0 : x.dim(0)); ++row) {
     const auto column = checked_add(row, k);
     if (column && *column >= 0 && *column < x.dim(1)) out.set_from_double(row * x.dim(1) + *column, 1);
   }

@@ -50,7 +50,7 @@ Outputs evaluate_tensor_scatter(const EvalContext& ctx) {
                         to_string(past.dims()), axis);
   }
   const std::int64_t batch = past.dim(0), capacity = past.dim(axis), length = update.dim(axis);
-  std::vector<std::int64_t> begins(static_cast<std::size_t>(batch), 0);
+  std::vector<std::int64_t> begins;  // one per sample; none: all at 0
   if (ctx.has_input(2)) {
     BEVEL_TRY(begins, evaluated_ints(ctx, 2, "write_indices"));
     if (static_cast<std::int64_t>(begins.size()) != batch)
@@ -68,7 +68,7 @@ Outputs evaluate_tensor_scatter(const EvalContext& ctx) {
   if (update.size() == 0) return std::vector<Datum>{std::move(present)};
   ElementCopier copier(update, present);
   for (std::int64_t prefix = 0; prefix < batch * middle; ++prefix) {
-    const std::int64_t begin = begins[static_cast<std::size_t>(prefix / middle)];
+    const std::int64_t begin = begins.empty() ? 0 : begins[static_cast<std::size_t>(prefix / middle)];
     for (std::int64_t i = 0; i < length; ++i) {
       const std::int64_t at = begin + i < capacity ? begin + i : begin + i - capacity;
       copier.copy((prefix * length + i) * inner, (prefix * capacity + at) * inner, inner);

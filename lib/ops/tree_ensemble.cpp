@@ -214,6 +214,7 @@ Outputs evaluate(const EvalContext& ctx) {
   const std::vector<double> features = to_doubles(x);
   const auto targets = static_cast<std::size_t>(ensemble.targets);
   std::vector<double> scores(static_cast<std::size_t>(*element_count(dims)));
+  if (scores.empty()) return std::vector<Datum>{Tensor::zeros(x.dtype(), dims)};  // however many targets there are
   std::vector<bool> voted(targets);
   for (std::int64_t row = 0; row < x.dim(0); ++row) {
     const std::span<double> score(scores.data() + static_cast<std::size_t>(row) * targets, targets);

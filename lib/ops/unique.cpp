@@ -132,13 +132,15 @@ Outputs evaluate(const EvalContext& ctx) {
   Dims dims = viewed;
   dims[axis] = static_cast<std::int64_t>(groups.first.size());
   Tensor out = Tensor::zeros(x.dtype(), dims);
-  std::vector<std::vector<std::int64_t>> tables(viewed.size());
-  for (std::size_t i = 0; i < viewed.size(); ++i) {
-    tables[i].resize(static_cast<std::size_t>(dims[i]));
-    std::iota(tables[i].begin(), tables[i].end(), 0);
+  if (out.size() > 0) {
+    std::vector<std::vector<std::int64_t>> tables(viewed.size());
+    for (std::size_t i = 0; i < viewed.size(); ++i) {
+      tables[i].resize(static_cast<std::size_t>(dims[i]));
+      std::iota(tables[i].begin(), tables[i].end(), 0);
+    }
+    tables[axis] = groups.first;
+    copy_by_tables(view, out, tables);
   }
-  tables[axis] = groups.first;
-  if (out.size() > 0) copy_by_tables(view, out, tables);
   const auto list = [](const std::vector<std::int64_t>& values) {
     return Datum(Tensor::of<std::int64_t>({static_cast<std::int64_t>(values.size())}, values));
   };

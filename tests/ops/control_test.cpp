@@ -303,3 +303,32 @@ g () => (float[...] y) {{ s = Constant <sparse_value: sparse_tensor = {}> ()  y 
   // Dimensions of the file's choice take no memory before the cap has seen them.
   CHECK_FALSE(run(text("[1099511627776,1048576] float[1] {1} at int64[1] {7}"), {}).has_value());
 }
+
+TEST_CASE("sequences hold tensors: types do not grow with the length of a chain of nodes") {
+  std::string nodes = "s0 = SequenceConstruct (x)  ";
+  for (int i = 1; i < 3; ++i) nodes += fmt::format("s{} = SequenceConstruct (s{})  ", i, i - 1);
+  const auto refusal = [](const std::string& body) {
+    Model model = parsed("<ir_version: 10, opset_import: [\"\" : 18]> g (float[2] x) => (seq(float[2]) s0) { " + body + " }");
+    const auto status = ops::infer_types(model);
+    REQUIRE_FALSE(status.has_value());
+    return status.error().message;
+  };
+  CHECK(refusal(nodes).find("a sequence holds tensors") != std::string::npos);
+  CHECK(refusal("s0 = SequenceConstruct (x)  s1 = SequenceInsert (s0, s0)").find("a sequence holds tensors") != std::string::npos);
+  CHECK(refusal("s0 = SequenceConstruct (x)  s1 = SequenceMap <body = b (float[2] e) => (seq(float[2]) r) { r = Identity (s0) }> (s0)")
+            .find("a sequence holds tensors") != std::string::npos);
+}
+
+TEST_CASE("sparse constants are made dense only while they are small together") {
+  std::string nodes;
+  for (int i = 0; i < 4; ++i)
+    nodes += fmt::format("c{} = Constant <sparse_value: sparse_tensor = [50000000] float[0] {{}} at int64[0] {{}}> ()  y{} = Shape (c{})  ", i, i, i);
+  Model model = parsed("<ir_version: 10, opset_import: [\"\" : 18]> g () => (int64[1] y0) { " + nodes + " }");
+  std::vector<ops::ComputedValue> computed;
+  REQUIRE(ops::infer_types(model, computed).has_value());
+  std::uint64_t bytes = 0;
+  for (const auto& one : computed) bytes += one.tensor.heap_bytes();
+  CHECK(bytes < std::uint64_t{300'000'000});  // one of 200 MB
+  for (int i = 0; i < 4; ++i)
+    CHECK(model.graph.value(model.graph.find_value(fmt::format("c{}", i))).type.shape.known_dims() == Dims{50'000'000});
+}

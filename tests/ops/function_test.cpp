@@ -125,3 +125,25 @@ TEST_CASE("functions that nothing calls stay, and print as they were read") {
   INFO(why);
   CHECK(same);
 }
+
+TEST_CASE("copies of large attributes and long names are refused while they are small") {
+  const std::string large(4 << 20, 'z');
+  std::string calls;
+  for (int i = 0; i < 70; ++i) calls += fmt::format("t{} = f.A (x)  ", i);
+  CHECK(error(model(calls + "y = Neg (x)", R"(<domain: "f", opset_import: ["" : 18]> A (x) => (y) { y = Neg <note = ")" + large + R"("> (x) })"))
+            .find("bytes of names and attributes") != std::string::npos);
+  std::string body, last = "x";
+  for (int i = 0; i < 70; ++i) {
+    body += fmt::format("v{} = Neg ({})  ", i, last);
+    last = fmt::format("v{}", i);
+  }
+  CHECK(error(model("[\"" + large + "\"] y = f.A (x)", R"(<domain: "f", opset_import: ["" : 18]> A (x) => (y) { )" + body + "y = Neg (" + last + ") }"))
+            .find("bytes of names and attributes") != std::string::npos);
+}
+
+TEST_CASE("an operator that changed between the imports is found in a function's subgraphs") {
+  CHECK(error(model("y = f.A (x)", R"(<domain: "f", opset_import: ["" : 12]> A (x) => (y)
+{ go = Constant <value = bool[] {1}> ()
+  y = If <then_branch = t () => (? r) { r = Squeeze (x) }, else_branch = e () => (? r) { r = Identity (x) }> (go) })"))
+            .find("'Squeeze' changed") != std::string::npos);
+}

@@ -235,3 +235,10 @@ TEST_CASE("the table of schemas") {
     return a.op_type != b.op_type ? a.op_type < b.op_type : a.since < b.since;
   }));
 }
+
+TEST_CASE("Mod of floats without fmod is not written where it is not known") {
+  const Model floats = loaded(28, "(float[2] x, float[2] z) => (float[...] y) { y = Mod (x, z) }");
+  CHECK(refusal(floats, 27).find("Mod") != std::string::npos);
+  converted(loaded(28, "(float[2] x, float[2] z) => (float[...] y) { y = Mod <fmod = 1> (x, z) }"), 27);
+  converted(loaded(28, "(int64[2] x, int64[2] z) => (int64[...] y) { y = Mod (x, z) }"), 27);
+}

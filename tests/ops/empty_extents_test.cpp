@@ -1,0 +1,137 @@
+// Tensors without elements whose other extents are huge: they take no byte of a file, and a loop over those extents would never end,
+// nor would memory suffice for one number for each. Every operator must see that there is nothing to do, or refuse.
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "tests/common/node_case.h"
+
+#include "lib/ops/op.h"
+
+namespace {
+
+using namespace bevel;
+using testing::Case;
+using Ints = std::vector<std::int64_t>;
+
+constexpr std::int64_t kHuge = std::int64_t{1} << 40;
+constexpr unsigned kSeconds = 120;  // far beyond what the cases take together, and far below what one endless loop would
+
+Tensor empty(Dims dims, DType dtype = DType::float32) { return Tensor::zeros(dtype, std::move(dims)); }
+Tensor ints(const Ints& values) { return Tensor::of<std::int64_t>({static_cast<std::int64_t>(values.size())}, values); }
+Tensor ones(Dims dims) {
+  Tensor tensor = Tensor::zeros(DType::float32, std::move(dims));
+  for (float& value : tensor.mutable_values<float>()) value = 1;
+  return tensor;
+}
+
+Case at(std::int64_t opset, std::string op, std::string domain = "") {
+  Case test(std::move(op));
+  test.opset = opset;
+  test.node.domain = std::move(domain);
+  return test;
+}
+
+// SIGALRM ends the program.
+struct Deadline {
+  Deadline() { alarm(kSeconds); }
+  ~Deadline() { alarm(0); }
+};
+
+}  // namespace
+
+TEST_CASE("recurrent operators without samples, or with states of nothing") {
+  const Deadline deadline;
+  for (const auto& [op, gates] : {std::pair("RNN", 1), std::pair("GRU", 3), std::pair("LSTM", 4)}) {
+    INFO(op);
+    CHECK(Case(op).in(empty({kHuge, 0, 1})).in(ones({1, gates, 1})).in(ones({1, gates, 1})).outputs(2).result().dims() ==
+          Dims{kHuge, 1, 0, 1});
+    CHECK(Case(op).in(empty({kHuge, 1, 0})).in(empty({1, 0, 0})).in(empty({1, 0, 0})).outputs(2).result(1).dims() == Dims{1, 1, 0});
+    CHECK(Case(op).in(empty({0, kHuge, 1})).in(ones({1, gates, 1})).in(ones({1, gates, 1})).error().find("would take more") !=
+          std::string::npos);
+  }
+}
+
+TEST_CASE("attention without queries, or with values of nothing") {
+  const Deadline deadline;
+  CHECK(at(24, "Attention").in(empty({kHuge, 1, 0, 4})).in(empty({kHuge, 1, 0, 4})).in(empty({kHuge, 1, 0, 4})).result().dims() ==
+        Dims{kHuge, 1, 0, 4});
+  CHECK(at(28, "FlexAttention", "ai.onnx.preview").in(empty({kHuge, 1, 0, 4})).in(empty({kHuge, 1, 0, 4})).in(empty({kHuge, 1, 0, 4}))
+            .result().dims() == Dims{kHuge, 1, 0, 4});
+  CHECK(at(28, "LinearAttention").attr("q_num_heads", kHuge).attr("kv_num_heads", kHuge).attr("update_rule", std::string("linear"))
+            .in(empty({1, 1, 0})).in(empty({1, 1, 0})).in(empty({1, 1, 0})).result().dims() == Dims{1, 1, 0});
+  CHECK(at(28, "LinearAttention").attr("q_num_heads", std::int64_t{1}).attr("kv_num_heads", std::int64_t{1}).attr("update_rule", std::string("linear"))
+            .in(empty({1, 0, 0})).in(empty({1, 0, 0})).in(empty({1, 0, kHuge})).result().dims() == Dims{1, 0, kHuge});
+  CHECK(at(23, "RotaryEmbedding").attr("num_heads", kHuge).in(empty({1, 1, 0})).in(empty({1, 1, 0})).in(empty({1, 1, 0})).result().dims() ==
+        Dims{1, 1, 0});
+  CHECK(at(24, "TensorScatter").in(empty({kHuge, 0, 1})).in(empty({kHuge, 0, 1})).result().dims() == Dims{kHuge, 0, 1});
+}
+
+TEST_CASE("convolutions and normalizations of nothing") {
+  const Deadline deadline;
+  CHECK(at(28, "CausalConvWithState").in(empty({kHuge, 1, 0})).in(ones({1, 1, 1})).outputs(2).result(1).dims() == Dims{kHuge, 1, 0});
+  CHECK(at(22, "DeformConv").attr("auto_pad", std::string("SAME_UPPER")).in(empty({kHuge, 1, 0})).in(ones({1, 1, 3})).in(empty({kHuge, 3, 0}))
+            .result().dims() == Dims{kHuge, 1, 0});
+  CHECK(at(23, "RMSNormalization").attr("axis", std::int64_t{1}).in(empty({kHuge, 0})).in(empty({0})).result().dims() == Dims{kHuge, 0});
+}
+
+TEST_CASE("selections and trees over nothing") {
+  const Deadline deadline;
+  CHECK(Case("NonMaxSuppression").in(empty({kHuge, 0, 4})).in(empty({kHuge, 1, 0})).in(ints({5})).result().dims() == Dims{0, 3});
+  CHECK(Case("Unique").attr("axis", std::int64_t{0}).in(empty({4, kHuge, 0})).result().dims() == Dims{1, kHuge, 0});
+  Case trees = at(5, "TreeEnsemble", "ai.onnx.ml");
+  trees.attr("n_targets", std::int64_t{1} << 62).attr("nodes_modes", Tensor::zeros(DType::uint8, {1})).attr("nodes_splits", ones({1}));
+  trees.attr("leaf_weights", ones({1})).attr("leaf_targetids", Ints{0}).attr("tree_roots", Ints{0}).attr("nodes_featureids", Ints{0});
+  for (const char* list : {"nodes_trueleafs", "nodes_falseleafs"}) trees.attr(list, Ints{1});
+  for (const char* list : {"nodes_truenodeids", "nodes_falsenodeids"}) trees.attr(list, Ints{0});
+  CHECK(trees.in(empty({0, 1})).result().dims() == Dims{0, std::int64_t{1} << 62});
+}
+
+TEST_CASE("GridSample reads no more elements for an output than real images have neighbours") {
+  const Deadline deadline;
+  const auto sampled = [](std::size_t axes, const char* mode) {
+    Dims x(axes + 2, 1), grid(axes + 1, 1);
+    grid.push_back(static_cast<std::int64_t>(axes));
+    return at(20, "GridSample").attr("mode", std::string(mode)).attr("padding_mode", std::string("border")).in(ones(x)).in(ones(grid));
+  };
+  CHECK(sampled(60, "linear").error().find("60 spatial axes") != std::string::npos);
+  CHECK(sampled(9, "cubic").error().find("9 spatial axes") != std::string::npos);
+  CHECK(sampled(8, "linear").floats() == std::vector<float>{1});
+  CHECK(sampled(60, "nearest").floats() == std::vector<float>{1});
+}
+
+// Whatever the operands: no exception, no endless loop. Most are refused; what is computed has no element or few.
+TEST_CASE("every operator takes or refuses empty operands with huge extents") {
+  const Deadline deadline;
+  const std::vector<Dims> shapes = {{kHuge, 0}, {0, kHuge}, {kHuge, 0, 4}, {kHuge, 1, 0}, {kHuge, 0, 1, 1}, {1, kHuge, 0, 2}, {kHuge, 1, 0, 1}, {0}, {1}};
+  std::size_t results = 0;
+  for (const ops::OpRecord* record : ops::all_ops()) {
+    if (record->evaluate == nullptr) continue;
+    const std::size_t least = static_cast<std::size_t>(std::max(record->min_inputs, 1));
+    const std::size_t most = record->max_inputs < 0 ? least + 2 : static_cast<std::size_t>(record->max_inputs);
+    for (std::size_t count = least; count <= std::min(most, least + 2); ++count) {
+      for (const DType dtype : {DType::float32, DType::int64}) {
+        for (std::size_t first = 0; first < shapes.size(); ++first) {
+          for (std::size_t step = 0; step < shapes.size(); ++step) {
+            Case test = at(record->domain.empty() ? ops::kNewestOpset : std::max(1, record->since), std::string(record->name), std::string(record->domain));
+            for (std::size_t i = 0; i < count; ++i) test.in(empty(shapes[(first + i * step) % shapes.size()], dtype));
+            if (step % 2 == 1) {  // what some operators require; others leave unread what they do not know
+              test.attr("axis", std::int64_t{1}).attr("size", std::int64_t{3}).attr("num_groups", std::int64_t{1}).attr("blocksize", std::int64_t{1});
+              test.attr("kernel_shape", Ints(count == 1 ? 1 : 2, 1)).attr("mode", std::string("linear")).attr("sample_size", std::int64_t{2});
+              test.attr("num_heads", kHuge).attr("q_num_heads", kHuge).attr("kv_num_heads", kHuge).attr("hidden_size", std::int64_t{1});
+            }
+            INFO(record->name << " of " << count << " operands, first shape " << first << ", step " << step);
+            bool done = true;
+            try {
+              results += test.run().has_value() ? 1 : 0;
+            } catch (const std::exception&) {
+              done = false;
+            }
+            CHECK(done);
+          }
+        }
+      }
+    }
+  }
+  CHECK(results > 1000);  // else nothing was tried
+}
