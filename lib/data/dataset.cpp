@@ -20,6 +20,13 @@ struct BoundInput {
   std::string steps_text;
 };
 
+// Whether samples follow each other along the first axis of the model's input. A scalar and a recurrent layer's state ([layers, batch,
+// size]) have no such axis: of those each sample is the whole tensor.
+bool has_sample_axis(const Type& type) {
+  if (!type.shape.has_rank) return true;
+  return type.shape.rank() > 0 && (!type.shape.dims[0].known() || type.shape.dims[0].value == 1);
+}
+
 class DescribedDataset final : public Dataset {
  public:
   std::vector<BoundInput> inputs;
@@ -45,7 +52,7 @@ class DescribedDataset final : public Dataset {
       BEVEL_TRY(Tensor ready, apply_steps(std::move(raw), input.steps, where));
       BEVEL_TRY_STATUS(check(input, ready, where));
       Dims dims = ready.dims();
-      dims.insert(dims.begin(), 1);
+      if (has_sample_axis(input.model.type)) dims.insert(dims.begin(), 1);
       tensors.push_back(ready.reshaped(std::move(dims)));
     }
     return tensors;
@@ -86,15 +93,16 @@ class DescribedDataset final : public Dataset {
                         type.dtype == DType::float32 ? "float32" : dtype_name(type.dtype));
     }
     if (!type.shape.has_rank) return {};
-    bool fits = type.shape.rank() == ready.rank() + 1;
+    const std::size_t batch = has_sample_axis(type) ? 1 : 0;
+    bool fits = type.shape.rank() == ready.rank() + batch;
     for (std::size_t axis = 0; fits && axis < ready.rank(); ++axis) {
-      const Dim& dim = type.shape.dims[axis + 1];
+      const Dim& dim = type.shape.dims[axis + batch];
       fits = !dim.known() || dim.value == ready.dim(axis);
     }
     if (fits) return {};
-    return fail_input("{}: {}the sample is [{}], the model's input \"{}\" is {} (its first axis is the batch)",
+    return fail_input("{}: {}the sample is [{}], the model's input \"{}\" is {} ({})",
                       where, described ? "after its steps " : "", fmt::join(ready.dims(), ", "), printable(input.model.name),
-                      to_string(type));
+                      to_string(type), batch ? "its first axis is the batch" : "which has no axis for samples: each is the whole tensor");
   }
 };
 
@@ -103,17 +111,20 @@ Status check_model_input(const ModelInput& input, const std::string& name) {
     return fail_input("{}: the model's input \"{}\" is {}; only tensors can be fed from data", name, printable(input.name),
                       to_string(input.type));
   }
-  if (!input.type.shape.has_rank) return {};
-  if (input.type.shape.rank() == 0) {
-    return fail_input("{}: the model's input \"{}\" is a scalar, which has no batch axis to feed samples along", name,
-                      printable(input.name));
-  }
-  const Dim& batch = input.type.shape.dims[0];
-  if (batch.known() && batch.value != 1) {
-    return fail_input("{}: the model's input \"{}\" has a fixed batch of {}; samples are fed one at a time (1, or a symbol)",
-                      name, printable(input.name), batch.value);
-  }
   return {};
+}
+
+// One input at least must tell samples apart by its first axis. A model of nothing but whole tensors has a fixed batch, whose outputs
+// no label belongs to.
+Status check_sample_axes(const std::vector<ModelInput>& inputs, const std::string& name) {
+  if (std::any_of(inputs.begin(), inputs.end(), [](const ModelInput& input) { return has_sample_axis(input.type); })) return {};
+  const ModelInput& first = inputs.front();
+  if (first.type.shape.rank() == 0) {
+    return fail_input("{}: the model's input \"{}\" is a scalar, which has no batch axis to feed samples along", name,
+                      printable(first.name));
+  }
+  return fail_input("{}: the model's input \"{}\" has a fixed batch of {}; samples are fed one at a time (1, or a symbol)", name,
+                    printable(first.name), first.type.shape.dims[0].value);
 }
 
 Result<std::vector<std::int64_t>> integers_of(const Tensor& array, const std::string& where) {
@@ -308,6 +319,7 @@ Result<std::unique_ptr<Dataset>> open_dataset(const std::filesystem::path& path,
   BEVEL_TRY(auto file, MappedFile::open(path));
   if (inputs.empty()) return fail_input("{}: the model has no input that takes data", name);
   for (const ModelInput& input : inputs) BEVEL_TRY_STATUS(check_model_input(input, name));
+  BEVEL_TRY_STATUS(check_sample_axes(inputs, name));
   const auto bytes = file->bytes();
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   auto dataset = text.starts_with("PK") ? open_npz(path, std::move(file), inputs, max_samples)

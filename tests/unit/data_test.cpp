@@ -375,6 +375,33 @@ TEST_CASE("resize is ONNX Resize-18: linear, antialias, half_pixel", "[steps]") 
   CHECK(resize(hwc, 1, 1, false, "x")->as_floats() == resize(chw, 1, 1, true, "x")->as_floats());
 }
 
+TEST_CASE("data sets: an input without an axis for samples takes whole tensors, beside one that has it", "[dataset]") {
+  using Catch::Contains;
+  const Folder folder;
+  const Tensor x = Tensor::of<float>({2, 3}, std::vector<float>{0, 1, 2, 3, 4, 5});
+  const Tensor state = Tensor::of<float>({2, 2, 1}, std::vector<float>{10, 11, 12, 13});
+  const Tensor rate = Tensor::of<std::int64_t>({2}, std::vector<std::int64_t>{8000, 16000});
+  REQUIRE(write_npz(folder.path / "d.npz", {{"x", x}, {"state", state}, {"rate", rate}}));
+  const ModelInput rows = one_input(DType::float32, {Dim::named("N"), 3})[0];
+  const ModelInput layers{"state", Type::tensor(DType::float32, Shape({2, Dim::named("N")}))};
+  const ModelInput scalar{"rate", Type::tensor(DType::int64, Shape(std::vector<Dim>{}))};
+  auto set = open_dataset(folder.path / "d.npz", {rows, layers, scalar});
+  REQUIRE(set);
+  CHECK((*set)->size() == 2);
+  auto sample = (*set)->sample(1);
+  REQUIRE(sample);
+  CHECK((*sample)[0].dims() == Dims{1, 3});
+  CHECK((*sample)[1].dims() == Dims{2, 1});
+  CHECK((*sample)[1].as_floats() == std::vector<float>{12, 13});
+  CHECK((*sample)[2].dims().empty());
+  CHECK((*sample)[2].as_int64s() == std::vector<std::int64_t>{16000});
+
+  const ModelInput deeper{"state", Type::tensor(DType::float32, Shape({3, Dim::named("N")}))};
+  CHECK_THAT(error_of(open_dataset(folder.path / "d.npz", {rows, deeper})), Contains("is [2, 1]") && Contains("each is the whole tensor"));
+  CHECK_THAT(error_of(open_dataset(folder.path / "d.npz", {layers})), Contains("fixed batch of 2"));
+  CHECK_THAT(error_of(open_dataset(folder.path / "d.npz", {scalar})), Contains("is a scalar"));
+}
+
 TEST_CASE("data sets: bare archives, image folders, labels", "[dataset]") {
   using Catch::Contains;
   const Folder folder;
