@@ -101,7 +101,7 @@ Tensor dequantized(const Tensor& integers, const QuantizedLayer& layer) {
 
 Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnables,
                                       const std::vector<std::pair<std::size_t, std::size_t>>& pairs,
-                                      const data::Dataset& dataset, WorkerPool& pool, const std::string& label) {
+                                      const data::Dataset& dataset, WorkerPool& pool, const std::string& label, Refused refused) {
   const std::vector<std::string> given = input_names(*runnables.front());
   std::vector<std::vector<std::size_t>> input_maps;
   for (const Runnable* runnable : runnables) {
@@ -131,19 +131,29 @@ Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnab
     }
   }
 
-  using AllOutputs = std::vector<std::vector<Tensor>>;
+  struct AllOutputs {
+    std::vector<std::vector<Tensor>> of;  // one per runnable; none: the sample is left out
+    std::string why_left_out;
+  };
   const auto produce = [&](std::size_t index) -> Result<AllOutputs> {
     BEVEL_TRY(const std::vector<Tensor> sample, dataset.sample(index));
     AllOutputs outputs;
     for (std::size_t i = 0; i < runnables.size(); ++i) {
       std::vector<Tensor> inputs;
       for (const std::size_t at : input_maps[i]) inputs.push_back(sample[at]);
-      BEVEL_TRY(auto results, runnables[i]->run(inputs));
-      outputs.push_back(std::move(results));
+      auto results = runnables[i]->run(inputs);
+      if (!results && i == 0 && refused == Refused::is_left_out) return AllOutputs{{}, std::move(results).error().message};
+      if (!results) return Failure(std::move(results).error());
+      outputs.of.push_back(std::move(*results));
     }
     return outputs;
   };
-  const auto consume = [&](std::size_t index, AllOutputs outputs) -> Status {
+  const auto consume = [&](std::size_t index, AllOutputs all) -> Status {
+    if (all.of.empty()) {
+      if (measured.left_out++ == 0) measured.why_left_out = std::move(all.why_left_out);
+      return {};
+    }
+    const std::vector<std::vector<Tensor>>& outputs = all.of;
     for (std::size_t pair = 0; pair < pairs.size(); ++pair)
       for (std::size_t i = 0; i < output_maps[pair].size(); ++i) {
         const Tensor& reference = outputs[pairs[pair].first][i];
@@ -154,7 +164,7 @@ Result<Measured> measure_side_by_side(const std::vector<const Runnable*>& runnab
                             to_string(Type::tensor(reference.dtype(), reference.dims())),
                             to_string(Type::tensor(test.dtype(), test.dims())));
         comparisons[pair][i].add(reference, test);
-        if (index == 0) output_dims[pair].push_back(reference.dims());
+        if (output_dims[pair].size() == i) output_dims[pair].push_back(reference.dims());
       }
     for (std::size_t i = 0; i < metrics.size(); ++i) {
       if (outputs[i].empty()) continue;

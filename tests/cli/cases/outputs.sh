@@ -65,6 +65,10 @@ check bench_nodes    0 ' % +[A-Z]'                      bench small.onnx --data 
 check optimize       0 'checked.*seeded random'         optimize small.onnx -o out/o.onnx
 check optimize_data  0 'checked.*24 samples'            optimize small.onnx -o out/o.onnx --data good.json
 check not_checked    0 'not checked: .*mystery'         optimize unknown_op.onnx -o out/o.onnx
+# Random indices: some samples are beyond the table's end, and with sixteen of them in each sample all are.
+check some_run       0 'checked .*on [1-7] seeded random'  optimize picks_rows.onnx -o out/o.onnx
+check some_do_not    0 "does not run on some random inputs .*'pick'" optimize picks_rows.onnx -o out/o.onnx
+check none_runs      0 "not checked: the source model does not run on random inputs .*'pick'" optimize picks_rows.onnx --shape N=16 -o out/o.onnx
 check future         0 'not checked: .*99'              optimize future_opset.onnx -o out/o.onnx
 check older_opset    0 'checked'                        optimize small.onnx --opset 9 -o out/o.onnx
 check newer_opset    0 'checked'                        quantize small.onnx --calib good.json --opset 21 -o out/q.onnx
