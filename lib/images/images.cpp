@@ -124,7 +124,7 @@ bool png_begin(PngState* state, png_uint_32* width, png_uint_32* height) {
   if (setjmp(png_jmpbuf(state->png)) != 0) return false;
   state->info = png_create_info_struct(state->png);
   if (state->info == nullptr) return false;
-  png_set_user_limits(state->png, 1u << 20, 1u << 20);
+  png_set_user_limits(state->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_size has limits of its own
   png_set_chunk_malloc_max(state->png, 8u << 20);
   png_set_read_fn(state->png, state, png_take);
   png_read_info(state->png, state->info);
@@ -172,11 +172,16 @@ Result<Tensor> decode_png(std::span<const std::byte> bytes, const std::string& n
 
 }  // namespace
 
+Status within_limits(std::int64_t height, std::int64_t width, const std::string& name) {
+  if (height <= kMaxSide && width <= kMaxSide && height * width <= kMaxPixels) return {};
+  return fail_input("{}: an image of {} x {} pixels is beyond the limit of {}, and of {} on a side",
+                    name, width, height, kMaxPixels, kMaxSide);
+}
+
 Status check_size(std::int64_t height, std::int64_t width, const std::string& name, const Admit& admit) {
-  if (width <= 0 || height <= 0 || width > kMaxPixels / height) {
-    return fail_input("{}: an image of {} x {} pixels is beyond the limit of {}", name, width, height, kMaxPixels);
-  }
-  return admit ? admit(height, width) : Status{};
+  if (width <= 0 || height <= 0) return fail_input("{}: an image of {} x {} pixels", name, width, height);
+  if (admit) BEVEL_TRY_STATUS(admit(height, width));
+  return within_limits(height, width, name);
 }
 
 Result<Tensor> decode_image(std::span<const std::byte> bytes, const std::string& name, const Admit& admit) {

@@ -12,11 +12,14 @@
 
 namespace bevel::images {
 
-// Asked with the size in pixels before they are allocated; a failure ends the decoding with it.
+// Asked with the size in pixels, both 1 or more, before they are allocated and before the limits below are seen to; a failure ends the
+// decoding with it.
 using Admit = std::function<Status(std::int64_t height, std::int64_t width)>;
 
 constexpr std::int64_t kMaxPixels = std::int64_t{1} << 27;  // 402 MB of RGB
-// Within the limit, and admitted.
+constexpr std::int64_t kMaxSide = std::int64_t{1} << 20;    // so that rows are few
+Status within_limits(std::int64_t height, std::int64_t width, const std::string& name);
+// There are pixels, they are admitted, and within the limits.
 Status check_size(std::int64_t height, std::int64_t width, const std::string& name, const Admit& admit);
 
 // By content, not by name. [h, w, 3]; gray is repeated, alpha dropped, 16 bits per channel keep their high byte; EXIF

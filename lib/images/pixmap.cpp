@@ -56,7 +56,7 @@ Result<Tensor> decode_bmp(std::span<const std::byte> bytes, const std::string& n
 class PnmReader {
  public:
   explicit PnmReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  // A decimal number behind white space and comments; `digits` limits its length (1: bits need no space between them).
+  // A decimal number behind white space and comments, of at most `digits` digits (1: bits need no space between them).
   std::optional<std::uint32_t> number(int digits = 9) {
     while (at_ < bytes_.size() && (is_space(peek()) || peek() == '#')) {
       if (peek() == '#') {
@@ -70,7 +70,8 @@ class PnmReader {
     for (; read < digits && at_ < bytes_.size() && peek() >= '0' && peek() <= '9'; ++read, ++at_) {
       value = value * 10 + static_cast<std::uint32_t>(peek() - '0');
     }
-    return read > 0 ? std::optional(value) : std::nullopt;
+    const bool goes_on = digits > 1 && at_ < bytes_.size() && peek() >= '0' && peek() <= '9';
+    return read > 0 && !goes_on ? std::optional(value) : std::nullopt;
   }
   // The one character of white space that parts the header from binary samples.
   bool end_header() { return at_ < bytes_.size() && is_space(peek()) && ++at_; }

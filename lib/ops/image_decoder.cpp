@@ -1,5 +1,6 @@
 // ImageDecoder (ONNX opset 20): an encoded image to [height, width, channels]. JPEG, PNG, BMP and the portable maps are decoded; WebP,
-// TIFF and JPEG 2000 are recognized and refused. What is damaged or no image at all gives an empty result, as the spec says.
+// TIFF and JPEG 2000 are recognized and refused, as is an image beyond the limits of lib/images. What is damaged or no image at all
+// gives an empty result, as the spec says.
 #include <string_view>
 
 #include "lib/images/pixmap.h"
@@ -53,8 +54,9 @@ Outputs evaluate(const EvalContext& ctx) {
   }
   Status admitted;
   const images::Admit admit = [&](std::int64_t height, std::int64_t width) {
+    admitted = images::within_limits(height, width, "input 0 (encoded_stream)");  // else no damage, but too much
     const std::int64_t dims[] = {height, width, 4};  // the pixels, and the result where it is another
-    return admitted = ctx.reserve(DType::uint8, dims);
+    return admitted ? admitted = ctx.reserve(DType::uint8, dims) : admitted;
   };
   auto image = images::decode_image(x.bytes(), "encoded_stream", admit);
   if (!image && admitted) image = images::decode_pixmap(x.bytes(), "encoded_stream", admit);

@@ -305,10 +305,17 @@ TEST_CASE("ImageDecoder reads pixmaps, gives nothing for damage, and names what 
   CHECK(pixels("P4\n3 1\n\xA0") == Ints{0, 0, 0, 255, 255, 255, 0, 0, 0});
   CHECK(decoded("P6\n2 1\n255\n\x01\x02\x03").result().dims() == Dims{0, 0, 3});
   CHECK(decoded("P6\n2 99999999999 255\n").result().dims() == Dims{0, 0, 3});
+  CHECK(decoded("P2\n2 1 65535\n655361").result().dims() == Dims{0, 0, 3});  // one sample, not two
   CHECK(decoded("P3\n1 1 9\n10 0 0").result().dims() == Dims{0, 0, 3});
   CHECK(decoded("").result().dims() == Dims{0, 0, 3});
   CHECK(decoded("\xFF\xD8\xFF\xE0 no image at all").attr("pixel_format", std::string("Grayscale")).result().dims() == Dims{0, 0, 1});
   CHECK_THAT(decoded("P6\n4000 4000\n255\n").error(), Contains("more than"));
+  // Nothing is wrong with an image that is too large, so that an empty result would not be true.
+  CHECK_THAT(decoded("P6\n40000 40000\n255\n").error(), Contains("40000 x 40000 pixels is beyond the limit of 134217728"));
+  CHECK_THAT(decoded("P6\n2000000 1\n255\n").error(), Contains("1048576 on a side"));
+  const std::string_view png_header("\x89PNG\r\n\x1A\n\0\0\0\x0DIHDR\0\x10\0\x01\0\0\0\x01\x08\x02\0\0\0", 29);
+  const std::string_view png_crc("\x9C\x6F\xBE\x22\0\0\0\0IDAT\x35\xAF\x06\x1E", 16);
+  CHECK_THAT(decoded(std::string(png_header) + std::string(png_crc)).error(), Contains("1048577 x 1 pixels"));
   CHECK_THAT(decoded(std::string_view("RIFF\0\0\0\0WEBPVP8 ", 16)).error(), Contains("WebP"));
   CHECK_THAT(decoded(std::string_view("II*\0\0\0\0\0\0\0\0\0", 12)).error(), Contains("TIFF"));
   CHECK_THAT(decoded("P5 1 1 255 x").attr("pixel_format", std::string("RGBA")).error(), Contains("pixel_format"));
@@ -343,6 +350,6 @@ TEST_CASE("a BMP of every depth, bottom up and top down") {
   CHECK(bmp(2, 1, 1, 2, rows + std::string("\x40\x00\x00\x00", 4)).result().as_int64s() == Ints{3, 2, 1, 6, 5, 4});
   CHECK(bmp(1, 1, 8, 2, rows + std::string("\x02\x00\x00\x00", 4)).result().dims() == Dims{0, 0, 3});  // no such color
   CHECK(bmp(1, 3, 24, 0, rows).result().dims() == Dims{0, 0, 3});
-  CHECK(bmp(1, std::numeric_limits<std::int32_t>::min(), 24, 0, rows).result().dims() == Dims{0, 0, 3});
+  CHECK_THAT(bmp(1, std::numeric_limits<std::int32_t>::min(), 24, 0, rows).error(), Contains("1 x 2147483648 pixels"));
   CHECK(bmp(-1, 1, 24, 0, rows).result().dims() == Dims{0, 0, 3});
 }
