@@ -42,8 +42,11 @@ Status check_channel_vectors(InferContext& ctx, std::size_t first, std::initiali
 Status infer_batch(InferContext& ctx) {
   BEVEL_TRY_STATUS(check_channel_vectors(ctx, 1, {"scale", "B", "mean", "var"}));
   BEVEL_TRY_STATUS(infer_same_type(ctx));
-  const Type statistics = Type::tensor(input_dtype(ctx, 3), input_shape(ctx, 3));
-  for (std::size_t i = 1; i < ctx.node().outputs.size(); ++i) ctx.set_output(i, statistics);
+  // The running mean and variance, moved on; up to opset 8 those of the batch behind them.
+  for (std::size_t i = 1; i < ctx.node().outputs.size(); ++i) {
+    const std::size_t source = i % 2 == 1 ? 3 : 4;
+    ctx.set_output(i, Type::tensor(input_dtype(ctx, source), input_shape(ctx, source)));
+  }
   return {};
 }
 

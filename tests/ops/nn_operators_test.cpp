@@ -373,3 +373,20 @@ TEST_CASE("Dropout in training mode: the same numbers every time, other ones for
   CHECK(kept < 800);
   CHECK(dropout(7, 1.0f).error().find("in [0, 1)") != std::string::npos);
 }
+
+TEST_CASE("BatchNormalization's running mean and variance each keep the element type of their own") {
+  Model model = testing::parsed(R"(<ir_version: 8, opset_import: ["" : 15]> g
+    (float[2,1,2] x, float[1] s, float[1] b, double[1] m, float[1] v) => (float[...] y, double[...] mean, float[...] variance)
+    { y, mean, variance = BatchNormalization <training_mode = 1> (x, s, b, m, v) })");
+  REQUIRE(ops::infer_types(model).has_value());
+  const auto type = [&](const char* name) { return model.graph.value(model.graph.find_value(name)).type; };
+  CHECK(type("mean").dtype == DType::float64);
+  CHECK(type("variance").dtype == DType::float32);
+  CHECK(type("variance").shape.known_dims() == Dims{1});
+  const Case node = Case("BatchNormalization").attr("training_mode", std::int64_t{1})
+                        .in(Tensor::zeros(DType::float32, {2, 1, 2})).in(Tensor::zeros(DType::float32, {1}))
+                        .in(Tensor::zeros(DType::float32, {1})).in(Tensor::zeros(DType::float64, {1}))
+                        .in(Tensor::zeros(DType::float32, {1})).outputs(3);
+  CHECK(node.result(1).dtype() == DType::float64);
+  CHECK(node.result(2).dtype() == DType::float32);
+}
