@@ -16,6 +16,11 @@ check no_class_scores 0 'y +SQNR identical.*largest element; no class scores'  o
 check keep_conv       0 'relu .*follows "conv"'            quantize small.onnx --calib good.json --keep-float Conv -o out/q.onnx
 check parameters      0 'total +8 parameters'              inspect constants.onnx
 check weights_at_node 0 'Mul +float\[2\] +2 .*scale'       inspect constants.onnx
+check open_dimension  0 "not all known, as these dimensions are open: 'N'; state them with --shape"  inspect dynamic.onnx
+check open_at_least   0 'at least 0 MACs'                  inspect dynamic.onnx
+check default_weights 0 'Conv .* 6 +\? .*conv$'            inspect dynamic.onnx
+check stated_macs     0 'total .* [^ ]* 75 MACs'           inspect dynamic.onnx --shape N=5
+check activations     0 "activations take 101 B .* at node 'conv'.*inside nodes"  inspect dynamic.onnx --shape N=5
 check nan_weight      5 "nan_weight\.onnx.*dense.*element 5.*'spoiled' is NaN"  quantize nan_weight.onnx --calib good.json -o out/q.onnx
 
 far="$fashion/model.onnx --calib $fashion/calib.json --eval $fashion/eval.json --range percentile:50.1 --samples 60"
