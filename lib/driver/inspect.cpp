@@ -191,6 +191,17 @@ report::InspectRow row_of(const Model& model, NodeId id, std::set<std::uint32_t>
   return row;
 }
 
+// Whether a node has floats to compute on, or computes some.
+bool computes_on_floats(const Graph& graph, const Node& node) {
+  if (ops::is_quantization(node)) return false;
+  const auto is_float = [&](ValueId id) {
+    return id.valid() && !graph.value(id).constant && is_floating(graph.value(id).type.dtype);
+  };
+  for (std::size_t i = 0; i < node.operand_count(); ++i)
+    if (is_float(node.operand(i))) return true;
+  return std::any_of(node.outputs.begin(), node.outputs.end(), is_float);
+}
+
 void forecast(const Model& source, const std::vector<ops::ShapeBinding>& batch, report::InspectRecord& record) {
   Model model = source;
   const auto give_up = [&](const Diagnostic& diagnostic) { record.stays_float_unknown = diagnostic.message; };
@@ -205,6 +216,10 @@ void forecast(const Model& source, const std::vector<ops::ShapeBinding>& batch, 
     if (const Node& node = model.graph.node(id); !before.contains(node.name)) record.added_nodes.emplace_back(node.name, node.op_type);
   Model bound = model;
   if (batch.empty() || (ops::bind_shapes(bound, batch) && ops::infer_types(bound))) note_activations(bound, record);
+  const std::vector<NodeId> order = model.graph.node_order();
+  record.float_compute = std::any_of(order.begin(), order.end(), [&](NodeId id) {
+    return computes_on_floats(model.graph, model.graph.node(id));
+  });
   auto quantized = forecast_quantized(model);
   if (!quantized) return give_up(quantized.error());
   record.stays_float = std::move(quantized->stays_float);

@@ -186,6 +186,7 @@ struct InspectRecord {
   bool macs_complete = true;
   std::vector<std::pair<std::string, std::string>> added_nodes;  // name, operator: what simplifying puts in the others' place
   std::vector<FloatRow> stays_float;
+  bool float_compute = true;                      // whether there is a node that computes on floats
   std::string stays_float_unknown;                // why the forecast could not be made; empty: it was
   std::vector<std::string> notes;
 };

@@ -212,6 +212,8 @@ std::string summary(const InspectRecord& record) {
                      grouped(record.macs), record.layers.size(), record.nodes_simplified);
   if (!record.stays_float_unknown.empty())
     out += fmt::format("float      no forecast: {}\n", record.stays_float_unknown);
+  else if (!record.float_compute)
+    out += "float      there is no float compute: no node computes on floats\n";
   else if (record.stays_float.empty())
     out += "float      nothing would stay float: every compute node has an integer form\n";
   else {

@@ -248,16 +248,19 @@ std::optional<std::string> unusable_constant(const Graph& graph, const std::vect
   return std::nullopt;
 }
 
-// A node worth a line in the report: it computes on floats. Movement and shape arithmetic are not.
+// A node worth a line in the report: it computes on floats, though its results may be none (a comparison). Movement and shape
+// arithmetic are not, which starts at Shape and Size: these read no element.
 bool computes_on_floats(const Graph& graph, NodeId id, const ops::Facts& facts) {
   const Node& node = graph.node(id);
   if (node.inputs.empty() || ops::is_quantization(node)) return false;
   if (ops::find_op(node) == nullptr) return true;
   if (facts.space.kind == ops::OpKind::move && facts.value.quant != QuantRole::same_scale) return false;
-  for (const ValueId output : node.outputs) {
-    if (output.valid() && is_floating(graph.value(output).type.dtype)) return true;
-  }
-  return false;
+  const auto is_float = [&](ValueId id) { return id.valid() && is_floating(graph.value(id).type.dtype); };
+  if (std::any_of(node.outputs.begin(), node.outputs.end(), is_float)) return true;
+  if (node.domain.empty() && (node.op_type == "Shape" || node.op_type == "Size")) return false;
+  return std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) {
+    return is_float(id) && graph.constant(id) == nullptr;
+  });
 }
 
 Result<PassStats> run(Model& model, const Options& options, PassContext& context) {

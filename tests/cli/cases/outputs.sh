@@ -59,6 +59,9 @@ check run_samples    0 '3 sample'                       run small.onnx --data go
 check eval           0 'top1'                           eval small.onnx --data good.json
 check eval_json      0 '"format": "bevel-eval/1"'       eval small.onnx --data good.json --json
 check compare        0 'identical'                      compare small.onnx small.onnx --data good.json
+check no_floats      0 'there is no float compute'      inspect integers.onnx
+check floats_in      0 '1 compute node.s. would stay float' inspect compares.onnx
+check floats_in_name 0 'compare \(Less\): '             inspect compares.onnx
 check compare_random 0 'seeded random'                  compare small.onnx small.onnx
 check bench          0 'median of 3 runs .*one core'    bench small.onnx --repeat 3
 check bench_nodes    0 ' % +[A-Z]'                      bench small.onnx --data good.json --samples 2 --nodes
