@@ -161,9 +161,7 @@ class NodeContext final : public ops::EvalContext {
     return *inputs_[i]->tensor();
   }
   Status reserve(DType dtype, std::span<const std::int64_t> dims) const override {
-    const std::optional<std::int64_t> count = element_count(dims);
-    std::optional<std::size_t> bytes;
-    if (count) bytes = dtype == DType::string ? packed_bytes(DType::complex128, *count) : packed_bytes(dtype, *count);
+    const std::optional<std::uint64_t> bytes = ops::element_bytes(dtype, dims);
     if (!bytes) return fail_input("an output has a negative dimension, or more elements than 2^63 bytes can hold");
     return meter_.admit(*bytes);
   }

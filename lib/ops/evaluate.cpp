@@ -22,8 +22,7 @@ class SingleNode final : public EvalContext {
     return *inputs_[i].tensor();
   }
   Status reserve(DType dtype, std::span<const std::int64_t> dims) const override {
-    const auto count = element_count(dims);
-    const auto bytes = count ? packed_bytes(dtype, *count) : std::nullopt;
+    const auto bytes = element_bytes(dtype, dims);
     if (!bytes || *bytes > max_bytes_) return fail_input("a result would take more than {} bytes", max_bytes_);
     return {};
   }
@@ -39,6 +38,15 @@ class SingleNode final : public EvalContext {
 };
 
 }  // namespace
+
+std::optional<std::uint64_t> element_bytes(DType dtype, std::span<const std::int64_t> dims) {
+  const auto count = element_count(dims);
+  if (!count) return std::nullopt;
+  if (dtype != DType::string) return packed_bytes(dtype, *count);
+  std::uint64_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::uint64_t>(*count), sizeof(std::string), &bytes)) return std::nullopt;
+  return bytes;
+}
 
 Status check_operands(const OpRecord& record, const Node& node) {
   std::size_t inputs = node.inputs.size();

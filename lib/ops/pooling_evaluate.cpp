@@ -249,6 +249,7 @@ Outputs run_lp(const EvalContext& ctx, const PoolShape& shape, Tensor y) {
   BEVEL_TRY(const std::int64_t p, norm_of(ctx.node()));
   const bool known = dispatch_floats(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
+    if (y.size() == 0) return;  // however many planes there are
     lp_pool<T>(shape, p, x.values<T>().data(), y.mutable_values<T>().data());
   });
   if (!known) return fail_dtype(x.dtype(), "X");
@@ -259,6 +260,7 @@ Outputs run_average(const EvalContext& ctx, const PoolShape& shape, bool count_p
   const Tensor& x = ctx.tensor(0);
   const bool known = dispatch_floats(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
+    if (y.size() == 0) return;  // however many planes there are
     average_pool<T>(shape, count_padding, x.values<T>().data(), y.mutable_values<T>().data());
   });
   if (!known) return fail_dtype(x.dtype(), "X");
@@ -275,6 +277,7 @@ Outputs run_max(const EvalContext& ctx, const PoolShape& shape, bool column_majo
   std::int64_t* index_data = want_indices ? indices.mutable_values<std::int64_t>().data() : nullptr;
   const bool known = dispatch_numeric(x.dtype(), [&](auto tag) {
     using T = typename decltype(tag)::type;
+    if (y.size() == 0) return;  // however many planes there are
     max_pool<T>(shape, column_major, x.values<T>().data(), y.mutable_values<T>().data(), index_data);
   });
   if (!known) return fail_dtype(x.dtype(), "X");
