@@ -47,7 +47,8 @@ int bvl_avg_pool_f32_check(const void* params, const bvl_step* step, const bvl_t
          bvl_window_ok(p->in_h, p->out_h, p->kernel_h, p->stride_h, p->dilation_h, p->pad_top) &&
          bvl_window_ok(p->in_w, p->out_w, p->kernel_w, p->stride_w, p->dilation_w, p->pad_left) &&
          bvl_window_ok(p->in_h, 1, 1, 1, 1, p->pad_bottom) && bvl_window_ok(p->in_w, 1, 1, 1, 1, p->pad_right) &&
-         bvl_times(p->kernel_h, p->kernel_w) > 0 && bvl_f32_ok(in[0], bvl_times4(p->n, p->in_h, p->in_w, p->c)) &&
+         bvl_window_counts_ok(p->kernel_h, p->pad_top, p->kernel_w, p->pad_left) &&
+         bvl_f32_ok(in[0], bvl_times4(p->n, p->in_h, p->in_w, p->c)) &&
          bvl_f32_ok(out[0], bvl_times4(p->n, p->out_h, p->out_w, p->c));
 }
 #endif

@@ -22,13 +22,13 @@ BVL_LINKAGE void bvl_avg_pool_s8(const void* params, const void* const* in, void
       const int32_t columns = p->count_padding ? bvl_end_tap(x0, p->dilation_w, p->kernel_w, p->in_w + p->pad_right)
                                                : kx1 - kx0;
       const float multiplier = p->in_scale / (p->out_scale * (float)(rows * columns));
-      const uint32_t zero_points =
-          (uint32_t)(bvl_max(ky1 - ky0, 0) * bvl_max(kx1 - kx0, 0)) * (uint32_t)p->in_zp;
+      const int32_t columns_inside = bvl_max(kx1 - kx0, 0), rows_inside = columns_inside > 0 ? bvl_max(ky1 - ky0, 0) : 0;
+      const uint32_t zero_points = (uint32_t)(rows_inside * columns_inside) * (uint32_t)p->in_zp;
       for (int32_t c = 0; c < channels; ++c) {
         uint32_t acc = 0u - zero_points;
-        for (int32_t ky = ky0; ky < ky1; ++ky) {
+        for (int32_t ky = ky0; ky < ky0 + rows_inside; ++ky) {
           const int8_t* x = image + ((y0 + ky * p->dilation_h) * p->in_w + x0 + kx0 * p->dilation_w) * channels + c;
-          for (int32_t count = kx1 - kx0; count > 0; --count) {
+          for (int32_t count = columns_inside; count > 0; --count) {
             acc = bvl_mac(acc, *x, 1);
             x += p->dilation_w * channels;
           }
@@ -54,8 +54,9 @@ int bvl_avg_pool_s8_check(const void* params, const bvl_step* step, const bvl_te
          bvl_window_ok(p->in_h, p->out_h, p->kernel_h, p->stride_h, p->dilation_h, p->pad_top) &&
          bvl_window_ok(p->in_w, p->out_w, p->kernel_w, p->stride_w, p->dilation_w, p->pad_left) &&
          bvl_window_ok(p->in_h, 1, 1, 1, 1, p->pad_bottom) && bvl_window_ok(p->in_w, 1, 1, 1, 1, p->pad_right) &&
-         bvl_times(p->kernel_h, p->kernel_w) > 0 && bvl_times(p->dilation_w, p->c) > 0 && bvl_is_s8(p->in_zp) &&
-         bvl_bounds_ok(p->out_zp, p->low, p->high) && bvl_s8_ok(in[0], bvl_times4(p->n, p->in_h, p->in_w, p->c)) &&
+         bvl_window_counts_ok(p->kernel_h, p->pad_top, p->kernel_w, p->pad_left) && bvl_times(p->dilation_w, p->c) > 0 &&
+         bvl_is_s8(p->in_zp) && bvl_bounds_ok(p->out_zp, p->low, p->high) &&
+         bvl_s8_ok(in[0], bvl_times4(p->n, p->in_h, p->in_w, p->c)) &&
          bvl_s8_ok(out[0], bvl_times4(p->n, p->out_h, p->out_w, p->c));
 }
 #endif

@@ -52,6 +52,12 @@ static inline int bvl_window_ok(int32_t in, int32_t out, int32_t kernel, int32_t
   return (int64_t)(out - 1) * stride + (int64_t)kernel * dilation + pad + (int64_t)in < BVL_MAX_ELEMENTS / 2;
 }
 
+/* Rows times columns of a window's taps inside the image fits int32. In a window that lies in the padding the last tap may come
+ * up to `pad` before the first. */
+static inline int bvl_window_counts_ok(int32_t kernel_h, int32_t pad_top, int32_t kernel_w, int32_t pad_left) {
+  return bvl_times((int64_t)kernel_h + pad_top, (int64_t)kernel_w + pad_left) > 0;
+}
+
 static inline int64_t bvl_blocks_of_1024(int32_t count) { return ((int64_t)count + 1023) / 1024; }
 
 /* A strided walk over dims stays inside [0, elements): element offsets, strides of either sign. */

@@ -30,7 +30,7 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
       const int32_t x0 = ox * p->stride_w - p->pad_left;
       const int32_t kx0 = bvl_first_tap(x0, p->dilation_w);
       const int32_t kx1 = bvl_end_tap(x0, p->dilation_w, p->kernel_w, p->in_w);
-      const int32_t columns = kx1 - kx0;
+      const int32_t columns = bvl_max(kx1 - kx0, 0);
       const int32_t tap_rows = columns > 0 ? bvl_max(ky1 - ky0, 0) : 0;
       if (blocks > 0) {
         /* The first tap inside, for channel 0; and from a row's end to the next row. */
@@ -75,10 +75,10 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s8(const void* params, const void* const* 
       for (int32_t c = blocks; c < channels; ++c) {
         uint32_t acc = base[c];
         const int32_t channel = c / per_input;
-        for (int32_t ky = ky0; ky < ky1; ++ky) {
+        for (int32_t ky = ky0; ky < ky0 + tap_rows; ++ky) {
           const int8_t* w = weights + (ky * p->kernel_w + kx0) * channels + c;
           const int8_t* x = image + ((y0 + ky * p->dilation_h) * p->in_w + x0 + kx0 * p->dilation_w) * in_c + channel;
-          for (int32_t count = kx1 - kx0; count > 0; --count) {
+          for (int32_t count = columns; count > 0; --count) {
             acc = bvl_mac(acc, *x - zp, *w);
             x += x_step;
             w += channels;
