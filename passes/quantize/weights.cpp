@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kWeightMax = 127;                      // -128 is left out: symmetric, and products fit 15 bits
 constexpr double kBiasLimit = 1073741824.0;          // 2^30
-constexpr int kBiasRole = -2, kActivationRole = -3;  // beside a weight's axis (-1: none) in the sharing key
+constexpr int kBiasRole = -2;  // beside a weight's axis (-1: none) in the sharing key
 
 // Elements around `axis`: outer x channels x inner; one channel without axis.
 struct Layout {
@@ -179,15 +179,14 @@ ValueId ConstantQuantizer::bias(ValueId bias, float input_scale, const std::vect
 
 ValueId ConstantQuantizer::activation(ValueId constant, const ScaleZeroPoint& grid, const ActivationFormat& format,
                                       NodeId position) {
-  auto& made = made_[{constant, kActivationRole, {grid.scale, static_cast<float>(grid.zero_point)}}];
-  if (made.valid()) return made;
+  // Each reader has its own copy, mostly of one element: ONNX Runtime 1.32 with session.x64quantprecision=1 (the session whose results
+  // are the model's) does not load a file in which two nodes that it fuses read one quantized constant.
   const Value& value = graph_.value(constant);
   Tensor zero_point = Tensor::zeros(format.dtype, {});
   zero_point.set_from_int64(0, grid.zero_point);
   Tensor integers = forms_only_ ? Tensor::zeros(format.dtype, value.constant->dims()) : quantize_to_grid(*value.constant, grid, format);
-  made = dequantize(std::string(value.name), std::move(integers), Tensor::scalar<float>(grid.scale), std::move(zero_point),
+  return dequantize(std::string(value.name), std::move(integers), Tensor::scalar<float>(grid.scale), std::move(zero_point),
                     std::nullopt, position);
-  return made;
 }
 
 }  // namespace bevel::passes

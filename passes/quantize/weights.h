@@ -26,7 +26,7 @@ Tensor quantize_bias(const Tensor& bias, float input_scale, const std::vector<fl
 // To an activation's grid, saturating.
 Tensor quantize_to_grid(const Tensor& tensor, const ScaleZeroPoint& grid, const ActivationFormat& format);
 
-// Makes the initializers and DequantizeLinear nodes, once for all nodes that share a constant and its scales.
+// Makes the initializers and DequantizeLinear nodes: of weights and biases once for all nodes that share a constant and its scales.
 class ConstantQuantizer {
  public:
   // `forms_only`: scales are ones and integers zeros, and no constant is read.
