@@ -14,7 +14,6 @@ namespace {
 // Constants that are followed: shapes, axes, pads, scales. Larger tensors are data, not shape arithmetic.
 constexpr std::int64_t kMaxFoldedElements = 4096;
 constexpr std::uint64_t kMaxFoldedBytes = 64 * 1024;
-constexpr std::uint64_t kMaxConstantNodeBytes = 1u << 28;
 // Of all that a graph's nodes were found to compute: many small constants are together as large as a few that are not small.
 constexpr std::uint64_t kMaxKnownBytes = 32u << 20;
 constexpr int kMaxDepth = 64;
@@ -297,7 +296,7 @@ void GraphInference::fold(NodeId id, const OpRecord& record) {
   }
   if (!facts_of(model_, graph_, id).value.pure) return;
   auto results = evaluate_node(node, model_.opset(node.domain), inputs,
-                               node.inputs.empty() ? kMaxConstantNodeBytes : kMaxFoldedBytes);
+                               node.inputs.empty() ? kMaxKnownBytes : kMaxFoldedBytes);
   if (!results) return;
   for (std::size_t i = 0; i < node.outputs.size() && i < results->size(); ++i) {
     const Tensor* tensor = (*results)[i].tensor();
