@@ -54,7 +54,7 @@ std::optional<std::uint64_t> macs_of(const Model& model, const Graph& graph, Nod
   for (const Attribute& attribute : node.attributes) {
     const auto* branch = std::get_if<GraphPtr>(&attribute.value);
     if (!branch && !std::holds_alternative<std::vector<GraphPtr>>(attribute.value)) continue;
-    if (!branch || node.op_type != "If" || !node.domain.empty()) return std::nullopt;
+    if (!branch || !*branch || node.op_type != "If" || !node.domain.empty()) return std::nullopt;
     const auto macs = of_branch(**branch);
     if (!macs) return std::nullopt;
     larger = std::max(larger.value_or(0), *macs);
