@@ -203,6 +203,10 @@ std::int64_t Tensor::as_int64(std::int64_t index) const {
 }
 
 std::vector<std::int64_t> Tensor::as_int64s() const {
+  if (dtype_ == DType::int64) {
+    const auto span = values<std::int64_t>();
+    return {span.begin(), span.end()};
+  }
   std::vector<std::int64_t> out(static_cast<std::size_t>(size_));
   for (std::int64_t i = 0; i < size_; ++i) out[static_cast<std::size_t>(i)] = as_int64(i);
   return out;

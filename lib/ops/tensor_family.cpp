@@ -9,7 +9,12 @@ std::optional<std::vector<std::int64_t>> constant_ints(const Tensor* tensor) {
   return tensor->as_int64s();
 }
 
+namespace {
+constexpr std::int64_t kMaxKnownInts = 4096;  // as inference itself follows: more are no shape, axes or indices, but data
+}
+
 std::optional<KnownInts> known_ints(const InferContext& ctx, std::size_t i) {
+  if (const Tensor* tensor = ctx.input_constant(i); tensor != nullptr && tensor->size() > kMaxKnownInts) return std::nullopt;
   if (const auto constant = constant_ints(ctx.input_constant(i))) return KnownInts(constant->begin(), constant->end());
   const auto partial = ctx.input_ints(i);
   if (!partial) return std::nullopt;

@@ -79,7 +79,8 @@ class Key {
   }
 };
 
-std::optional<std::string> key_of(const Model& model, const Graph& graph, NodeId id) {
+// `constants`: descriptions of constants that were met, by value, so that what thousands of nodes read is hashed once.
+std::optional<std::string> key_of(const Model& model, const Graph& graph, NodeId id, std::vector<std::string>& constants) {
   const Node& node = graph.node(id);
   if (ops::find_op(node) == nullptr || !node.captures.empty() || node.inputs.empty()) return std::nullopt;
   if (!ops::facts_of(model, graph, id).value.pure) return std::nullopt;
@@ -98,8 +99,14 @@ std::optional<std::string> key_of(const Model& model, const Graph& graph, NodeId
   for (const ValueId input : node.inputs) {
     const Tensor* constant = graph.constant(input);
     if (constant != nullptr && constant->size() <= kMaxComparedElements) {
+      std::string& described = constants[input.index];
+      if (described.empty()) {
+        Key alone;
+        alone.tensor(*constant);
+        described = std::move(alone.bytes);
+      }
       key.text("constant");
-      key.tensor(*constant);
+      key.text(described);
     } else {
       key.text("value");
       key.number(input.index);
@@ -133,8 +140,9 @@ Result<PassStats> run(Model& model, const Options&, PassContext&) {
   PassStats stats;
   Graph& graph = model.graph;
   NameMap<NodeId> seen;
+  std::vector<std::string> constants(graph.value_capacity());
   for (const NodeId id : graph.node_order()) {
-    auto key = key_of(model, graph, id);
+    auto key = key_of(model, graph, id, constants);
     if (!key) continue;
     const auto [found, fresh] = seen.emplace(std::move(*key), id);
     if (!fresh) stats.changes += merge(graph, found->second, id);

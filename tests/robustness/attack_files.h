@@ -390,9 +390,9 @@ inline std::vector<Attack> graph_attacks() {
   });
   add("many_tiles", [=] {
     std::string graph = graph_value(graph_field::kInput, "x", 7, {1}) + ints_tensor("c", {1}) + ints_tensor("s", {8192});
-    for (int i = 0; i < 2000; ++i)
+    for (int i = 0; i < 20000; ++i)
       graph += many_inputs("Tile", {"c", "s"}, fmt::format("k{}", i)) + many_inputs("Add", {i == 0 ? "x" : fmt::format("a{}", i - 1), fmt::format("k{}", i)}, fmt::format("a{}", i));
-    return model_around(graph + many_inputs("Neg", {"a1999"}, "y") + y);
+    return model_around(graph + many_inputs("Neg", {"a19999"}, "y") + y);
   });
   add("Conv_of_a_huge_kernel", one(graph_value(graph_field::kInput, "v", 1, {1, 1, 1 << 15, 1 << 15}) + graph_value(graph_field::kInput, "w", 1, {1, 1, 1 << 15, 1 << 15}),
                                    "Conv", {"v", "w"},
