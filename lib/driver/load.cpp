@@ -94,9 +94,8 @@ Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<o
     if (!error) loaded.file_bytes += bytes;
   }
   loaded.file_opset = loaded.model.opset();
-  auto lifted = ops::upgrade_to_base(loaded.model);
-  if (!lifted) return located(path.filename().string(), std::move(lifted).error());
-  if (!*lifted) {
+  BEVEL_TRY(const bool lifted, ops::upgrade_to_base(loaded.model));  // it and inference name the file themselves
+  if (!lifted) {
     loaded.beyond_knowledge = fmt::format("the model's opset is {}; Bevel knows {} to {}", loaded.file_opset,
                                           ops::kOldestOpset, ops::kNewestOpset);
     return loaded;
@@ -109,9 +108,8 @@ Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<o
   }
   if (feeding == Feeding::samples) BEVEL_TRY_STATUS(require_batch_of_one(loaded.model.graph, shapes));
   if (auto bound = ops::bind_shapes(loaded.model, shapes); !bound)
-    return located(path.filename().string(), std::move(bound).error());
-  if (auto inferred = ops::infer_types(loaded.model); !inferred)
-    return located(path.filename().string(), std::move(inferred).error());
+    return located(printable(path.filename().string()), std::move(bound).error());
+  BEVEL_TRY_STATUS(ops::infer_types(loaded.model));
   return loaded;
 }
 

@@ -1,4 +1,6 @@
 // Records to JSON. Keys here are the documented, stable ones: docs/report-schema.md.
+#include <fmt/core.h>
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -52,8 +54,30 @@ Json to(const std::vector<NamedBytes>& rows) {
   return list;
 }
 
-// Names come from files and may hold any bytes: invalid UTF-8 is replaced, never thrown on.
-std::string dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+// Names come from files and may hold any bytes: invalid UTF-8 is replaced, never thrown on. The library escapes what JSON must have
+// escaped; DEL, the C1 controls and what breaks lines or turns the writing direction (U+200E, U+200F, U+2028 to U+202E, U+2066 to
+// U+2069) would still reach a terminal. They stand in strings only.
+std::string dump(const Json& json) {
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
+  std::string out;
+  out.reserve(text.size() + 1);
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
+    if (byte(0) == 0x7F) {
+      out += "\\u007f";
+    } else if (byte(0) == 0xC2 && byte(1) < 0xA0) {
+      out += fmt::format("\\u{:04x}", byte(1));
+      ++at;
+    } else if (byte(0) == 0xE2 && ((byte(1) == 0x80 && (byte(2) == 0x8E || byte(2) == 0x8F || (byte(2) >= 0xA8 && byte(2) <= 0xAE))) ||
+                                   (byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9))) {
+      out += fmt::format("\\u{:04x}", (byte(0) & 0x0Fu) << 12 | (byte(1) & 0x3Fu) << 6 | (byte(2) & 0x3Fu));
+      at += 2;
+    } else {
+      out += text[at];
+    }
+  }
+  return out + "\n";
+}
 
 Json worst_of(const std::vector<OutputComparison>& outputs, double OutputComparison::* field) {
   if (outputs.empty()) return nullptr;

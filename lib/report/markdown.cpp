@@ -1,21 +1,21 @@
 // compile's report.md.
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "lib/report/report.h"
+#include "lib/support/result.h"
 
 namespace bevel::report {
 
 namespace {
 
-// Names come from the model: a cell must not end its table or start markup.
-std::string cell(const std::string& text) {
+// Names come from the model: a cell must not end its table or start markup, nor bring control characters to whoever prints the file.
+std::string cell(std::string text) {
+  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t'; }, ' ');
   std::string out;
-  for (const char c : text) {
+  for (const char c : printable(text, std::string::npos)) {
     if (c == '|' || c == '`' || c == '*' || c == '_' || c == '<' || c == '[' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      out += ' ';
-      continue;
-    }
     out += c;
   }
   return out;
@@ -79,8 +79,8 @@ void size_and_speed(std::string& out, const CompileRecord& record) {
   if (!record.budget.empty()) {
     out += "\n## Budget\n\n| | value | limit | from | |\n| --- | --- | --- | --- | --- |\n";
     for (const BudgetRow& budget : record.budget)
-      out += fmt::format("| {}{} | {} | {} | {} | {} |\n", budget.name, budget.modelled ? ", modelled" : "",
-                         human_quantity(budget.value, budget.unit), human_quantity(budget.limit, budget.unit), budget.from,
+      out += fmt::format("| {}{} | {} | {} | {} | {} |\n", cell(budget.name), budget.modelled ? ", modelled" : "",
+                         human_quantity(budget.value, budget.unit), human_quantity(budget.limit, budget.unit), cell(budget.from),
                          budget.met ? "met" : "**missed**");
   }
 }
@@ -123,7 +123,7 @@ std::string to_markdown(const CompileRecord& record) {
   if (!record.files.empty()) {
     out += "\n## Files\n\n| file | SHA-256 |\n| --- | --- |\n";
     for (const auto& [name, hash] : record.files)
-      if (name != "report.md") out += fmt::format("| {} | `{}` |\n", name, hash);
+      if (name != "report.md") out += fmt::format("| {} | `{}` |\n", cell(name), hash);
   }
   return out;
 }

@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t kWholeName = 4096;
 constexpr std::size_t kListed = 8;  // rows of a list that a summary shows before it says how many more there are
 
+// Texts made of names: reasons, notes, paths.
+std::string whole(const std::string& text) { return printable(text, std::string::npos); }
+
 std::string paint(const Style& style, const char* code, const std::string& text) {
   return style.color ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
 }
@@ -30,7 +33,7 @@ std::string samples_text(const SampleSource& source) {
 
 void list_float(std::string& out, const std::vector<FloatRow>& rows) {
   for (std::size_t i = 0; i < rows.size() && i < kListed; ++i)
-    out += fmt::format("  {} ({}): {}\n", printable(rows[i].node, kWholeName), printable(rows[i].op_type, 40), rows[i].reason);
+    out += fmt::format("  {} ({}): {}\n", printable(rows[i].node, kWholeName), printable(rows[i].op_type, 40), whole(rows[i].reason));
   if (rows.size() > kListed) out += fmt::format("  and {} more; --json lists all\n", rows.size() - kListed);
 }
 
@@ -57,9 +60,9 @@ std::string summary(const CompileRecord& record, const std::string& folder, cons
   const auto row = [&](const char* name, const std::string& text) { out += fmt::format("{:<10} {}\n", name, text); };
   row("model", fmt::format("{}: {} parameters, {} MACs", record.model.graph.empty() ? "(unnamed)" : printable(record.model.graph, 60),
                            grouped(record.model.parameters), grouped(record.model.macs)));
-  row("target", fmt::format("{} ({})", record.target.name, record.target.summary));
+  row("target", fmt::format("{} ({})", printable(record.target.name), whole(record.target.summary)));
   if (record.metric)
-    row("accuracy", fmt::format("{}: float {}, int8 {}, C runtime {}   ({})", record.metric->name,
+    row("accuracy", fmt::format("{}: float {}, int8 {}, C runtime {}   ({})", printable(record.metric->name),
                                 metric_text(record.metric->name, record.metric->float_model),
                                 metric_text(record.metric->name, record.metric->int8_model),
                                 metric_text(record.metric->name, record.metric->runtime), samples_text(*record.samples)));
@@ -104,14 +107,15 @@ std::string summary(const CompileRecord& record, const std::string& folder, cons
     row("float", fmt::format("{} compute node(s) stay float:", record.stays_float.size()));
     list_float(out, record.stays_float);
   }
-  for (const std::string& warning : record.warnings) row("warning", bad(style, warning));
-  for (const std::string& note : record.notes) row("note", note);
+  for (const std::string& warning : record.warnings) row("warning", bad(style, whole(warning)));
+  for (const std::string& note : record.notes) row("note", whole(note));
   if (folder.empty() || record.status == "dry-run") row("files", "none: dry run, nothing written");
-  else if (record.status != "ok") row("files", fmt::format("{}/report.md and report.json only", folder));
-  else row("files", fmt::format("{}/  model.int8.onnx, model.c, model.h, model.bvl, recipe.json, report.md, report.json", folder));
+  else if (record.status != "ok") row("files", fmt::format("{}/report.md and report.json only", whole(folder)));
+  else row("files", fmt::format("{}/  model.int8.onnx, model.c, model.h, model.bvl, recipe.json, report.md, report.json",
+                                whole(folder)));
   if (record.status == "ok") row("status", good(style, "ok"));
   else if (record.status == "dry-run") row("status", "dry run: the inputs are sound and the budgets are met");
-  else row("status", bad(style, record.status));
+  else row("status", bad(style, printable(record.status)));
   return out;
 }
 
@@ -126,36 +130,36 @@ std::string summary(const WriteRecord& record, const std::string& folder) {
   }
   for (const NamedBytes& file : record.files)
     out += fmt::format("{:<10} {} ({} B)\n", record.dry_run ? "would be" : "written",
-                       folder.empty() || folder.back() == '/' ? folder + file.name : folder + "/" + file.name, grouped(file.bytes));
+                       whole(folder.empty() || folder.back() == '/' ? folder + file.name : folder + "/" + file.name), grouped(file.bytes));
   if (record.dry_run) out += "files      none: dry run, nothing written\n";
-  if (!record.not_checked.empty()) out += fmt::format("not checked: {}\n", record.not_checked);
+  if (!record.not_checked.empty()) out += fmt::format("not checked: {}\n", whole(record.not_checked));
   if (record.samples) {
     out += fmt::format("checked    against its source on {}\n", samples_text(*record.samples));
     list_outputs(out, record.outputs);
   }
-  for (const std::string& warning : record.warnings) out += fmt::format("warning    {}\n", warning);
-  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
+  for (const std::string& warning : record.warnings) out += fmt::format("warning    {}\n", whole(warning));
+  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", whole(note));
   return out;
 }
 
 std::string summary(const RunRecord& record, const std::string& file) {
   std::string out;
-  for (const auto& output : record.outputs) out += fmt::format("{:<24} {}\n", printable(output.name, 60), output.type);
+  for (const auto& output : record.outputs) out += fmt::format("{:<24} {}\n", printable(output.name, 60), whole(output.type));
   std::string what = fmt::format("{} sample(s)", record.samples);
   if (record.whole_tensors) {
     what = "one run of";
     for (std::size_t i = 0; i < record.inputs.size(); ++i)
-      what += fmt::format("{} {} {}", i ? "," : "", printable(record.inputs[i].name, kWholeName), record.inputs[i].type);
+      what += fmt::format("{} {} {}", i ? "," : "", printable(record.inputs[i].name, kWholeName), whole(record.inputs[i].type));
   }
   out += fmt::format("{}; {}; values' SHA-256 {}\n", what,
-                     file.empty() ? std::string("nothing written") : "written to " + file, record.stable_hash.substr(0, 16));
+                     file.empty() ? std::string("nothing written") : "written to " + whole(file), record.stable_hash.substr(0, 16));
   return out;
 }
 
 std::string summary(const EvalRecord& record) {
   std::string out =
-      fmt::format("{} {}   ({})\n", record.metric, metric_text(record.metric, record.value), samples_text(record.samples));
-  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
+      fmt::format("{} {}   ({})\n", printable(record.metric), metric_text(record.metric, record.value), samples_text(record.samples));
+  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", whole(note));
   return out;
 }
 
@@ -163,12 +167,12 @@ std::string summary(const CompareRecord& record, const Style& style) {
   std::string out = fmt::format("B against A on {}\n", samples_text(record.samples));
   list_outputs(out, record.outputs);
   if (!record.metric.empty())
-    out += fmt::format("  {}: A {}, B {}\n", record.metric, metric_text(record.metric, record.a),
+    out += fmt::format("  {}: A {}, B {}\n", printable(record.metric), metric_text(record.metric, record.a),
                        metric_text(record.metric, record.b));
   if (record.max_drop && record.drop)
     out += fmt::format("  drop {:.3f} points of at most {:.3f}: {}\n", *record.drop, *record.max_drop,
                        record.passed ? good(style, "ok") : bad(style, "too much"));
-  for (const std::string& note : record.notes) out += fmt::format("  note: {}\n", note);
+  for (const std::string& note : record.notes) out += fmt::format("  note: {}\n", whole(note));
   return out;
 }
 
@@ -186,14 +190,14 @@ std::string summary(const BenchRecord& record) {
 }
 
 std::string summary(const InspectRecord& record) {
-  std::string out = fmt::format("graph      {}   opsets {}\n", printable(record.graph, 80), record.opsets);
-  for (const auto& port : record.inputs) out += fmt::format("input      {}  {}\n", printable(port.name, 60), port.type);
-  for (const auto& port : record.outputs) out += fmt::format("output     {}  {}\n", printable(port.name, 60), port.type);
+  std::string out = fmt::format("graph      {}   opsets {}\n", printable(record.graph, 80), whole(record.opsets));
+  for (const auto& port : record.inputs) out += fmt::format("input      {}  {}\n", printable(port.name, 60), whole(port.type));
+  for (const auto& port : record.outputs) out += fmt::format("output     {}  {}\n", printable(port.name, 60), whole(port.type));
   constexpr const char* kColumns = "{:<20} {:<24} {:>12} {:>14} {:>12} {:>12}  {}{}\n";
   out += "\n" + fmt::format(fmt::runtime(kColumns), "op", "output", "parameters", "MACs", "weights, B", "output, B", "node", "");
   std::size_t away = 0;
   for (const InspectRow& row : record.layers) {
-    out += fmt::format(fmt::runtime(kColumns), printable(row.op_type, 20) + (row.known ? "" : " ?"), row.shape,
+    out += fmt::format(fmt::runtime(kColumns), printable(row.op_type, 20) + (row.known ? "" : " ?"), whole(row.shape),
                        grouped(row.parameters), row.macs ? grouped(*row.macs) : "?", grouped(row.weight_bytes),
                        row.output_bytes ? grouped(*row.output_bytes) : "?", printable(row.node, kWholeName),
                        row.simplified_away ? "  (simplified away)" : "");
@@ -211,7 +215,7 @@ std::string summary(const InspectRecord& record) {
                      grouped(record.parameters), grouped(record.weight_bytes), by_dtype.empty() ? "" : ": " + by_dtype, record.macs_complete ? "" : "at least ",
                      grouped(record.macs), record.layers.size(), record.nodes_simplified);
   if (!record.stays_float_unknown.empty())
-    out += fmt::format("float      no forecast: {}\n", record.stays_float_unknown);
+    out += fmt::format("float      no forecast: {}\n", whole(record.stays_float_unknown));
   else if (!record.float_compute)
     out += "float      there is no float compute: no node computes on floats\n";
   else if (record.stays_float.empty())
@@ -219,9 +223,9 @@ std::string summary(const InspectRecord& record) {
   else {
     out += fmt::format("float      {} compute node(s) would stay float:\n", record.stays_float.size());
     for (const FloatRow& row : record.stays_float)
-      out += fmt::format("  {} ({}): {}\n", printable(row.node, kWholeName), printable(row.op_type, 40), row.reason);
+      out += fmt::format("  {} ({}): {}\n", printable(row.node, kWholeName), printable(row.op_type, 40), whole(row.reason));
   }
-  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", note);
+  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", whole(note));
   return out;
 }
 

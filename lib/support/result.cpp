@@ -4,7 +4,7 @@ namespace bevel {
 
 namespace {
 
-// Length of the valid UTF-8 sequence at `text[at]`, or 0.
+// Length of the valid UTF-8 sequence at `text[at]`, or 0; 0 as well for what a terminal obeys rather than shows.
 std::size_t utf8_length(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(at);
@@ -17,6 +17,11 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
   if (length == 3 && lead == 0xED && byte(at + 1) >= 0xA0) return 0;           // surrogate
   if (length == 4 && (lead > 0xF4 || (lead == 0xF0 && byte(at + 1) < 0x90))) return 0;
   if (length == 2 && lead == 0xC2 && byte(at + 1) < 0xA0) return 0;            // C1 control characters
+  if (length == 3 && lead == 0xE2) {  // marks, embeddings and isolates of writing direction; separators of lines and paragraphs
+    const unsigned char last = byte(at + 2);
+    if (byte(at + 1) == 0x80 && (last == 0x8E || last == 0x8F || (last >= 0xA8 && last <= 0xAE))) return 0;
+    if (byte(at + 1) == 0x81 && last >= 0xA6 && last <= 0xA9) return 0;
+  }
   return length;
 }
 

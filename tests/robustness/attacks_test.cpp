@@ -95,6 +95,7 @@ void judge(const std::vector<Attack>& attacks, const std::vector<std::string>& c
       // Located: by the file, or by the input for which no random samples can be made.
       if (outcome.status == 5)
         CHECK((outcome.message.find("m.onnx: ") != std::string::npos || outcome.message.starts_with("bevel: input '")));
+      CHECK(outcome.message.find("m.onnx: ") == outcome.message.rfind("m.onnx: "));  // and by it once
       if (!kMeasured) continue;
       CHECK(outcome.seconds <= seconds);
       CHECK(outcome.megabytes <= kMegabytes);

@@ -63,6 +63,58 @@ TEST_CASE("names cannot break a Markdown table") {
   CHECK(text.find("**missed**") != std::string::npos);
 }
 
+TEST_CASE("nothing that names hold reaches a terminal as a command") {
+  // Escape sequences, a bell, DEL, C1's CSI, invalid UTF-8, and what turns the writing direction or ends a line.
+  const std::string bad = "a\x1b[2J\x1b]0;t\x07\r\x7f\xc2\x9b" "1m\xff\xe2\x80\xae\xe2\x80\xa8\xe2\x81\xa6" "b";
+  report::CompileRecord compile = small_record();
+  compile.status = "budget-missed";
+  compile.messages = compile.warnings = compile.notes = {bad};
+  compile.model.graph = compile.target.name = compile.target.summary = compile.metric->name = compile.peak_step = bad;
+  compile.peak_tensors = compile.largest_weights = {{bad, 1}};
+  compile.layers = {{bad, bad, 1, 1, 1, 1.0}};
+  compile.stays_float = {{bad, bad, bad}};
+  compile.int8_outputs = compile.runtime_outputs = {{bad, 1.0, 1.0, 0, 1, 1}};
+  report::WriteRecord write;
+  write.files = {{bad, 1}};
+  write.stays_float = compile.stays_float;
+  write.notes = write.warnings = {bad};
+  write.not_checked = bad;
+  write.samples = compile.samples;
+  write.outputs = compile.int8_outputs;
+  report::RunRecord run;
+  run.whole_tensors = true;
+  run.inputs = run.outputs = {{bad, bad}};
+  report::InspectRecord inspect;
+  inspect.graph = inspect.opsets = bad;
+  inspect.inputs = inspect.outputs = {{bad, bad}};
+  inspect.layers.resize(1);
+  inspect.layers[0].node = inspect.layers[0].op_type = inspect.layers[0].shape = bad;
+  inspect.added_nodes = {{bad, bad}};
+  inspect.stays_float = compile.stays_float;
+  inspect.notes = {bad};
+  report::InspectRecord unknown = inspect;
+  unknown.stays_float_unknown = bad;
+  report::CompareRecord compare;
+  compare.outputs = compile.int8_outputs;
+  compare.notes = {bad};
+  compare.metric = bad;
+  report::BenchRecord bench;
+  bench.nodes = {{bad, bad, 1.0}};
+  report::EvalRecord eval;
+  eval.notes = {bad};
+  eval.metric = bad;
+  for (const std::string& text :
+       {report::summary(compile, bad), report::to_markdown(compile), report::to_json(compile), report::summary(write, bad),
+        report::to_json(write), report::summary(run, bad), report::to_json(run), report::summary(inspect), report::to_json(inspect),
+        report::summary(unknown), report::to_json(unknown), report::summary(compare), report::to_json(compare), report::summary(bench),
+        report::to_json(bench), report::summary(eval), report::to_json(eval)}) {
+    INFO(text);
+    for (const char c : text) CHECK((c == '\n' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f)));
+    for (const char* sequence : {"\xc2\x9b", "\xe2\x80\xae", "\xe2\x80\xa8", "\xe2\x81\xa6"}) CHECK(text.find(sequence) == std::string::npos);
+    CHECK(text.find("[2J") != std::string::npos);  // shown, without the escape before it
+  }
+}
+
 TEST_CASE("a summary says MISSED, and has colour only when asked") {
   report::CompileRecord record = small_record();
   record.status = "budget-missed";
