@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <new>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "lib/eval/schedule.h"
 #include "lib/ops/evaluate.h"
 #include "lib/ops/op.h"
+#include "lib/ops/out_of_memory.h"
 #include "lib/ops/subgraphs.h"
 #include "lib/plan/grouping.h"
 
@@ -200,11 +200,7 @@ class GraphEvaluator final : public Evaluator {
     const std::vector<ValueId>& ids = inputs.size() == all.size() ? all : schedule.fed_inputs;
     BEVEL_TRY_STATUS(check_inputs(ids, inputs));
     Run this_run{tap};
-    try {
-      return run_graph(model_.graph, schedule, ids, inputs, {}, this_run);
-    } catch (const std::bad_alloc&) {
-      return fail_input("the machine has no memory left for the model's tensors");
-    }
+    return ops::or_out_of_memory([&] { return run_graph(model_.graph, schedule, ids, inputs, {}, this_run); });
   }
 
   void set_tapped(std::vector<std::string> names) override { tapped_ = {names.begin(), names.end()}; }
@@ -294,7 +290,9 @@ class GraphEvaluator final : public Evaluator {
       inputs.push_back(frame.held(edge.border));
       if (edge.border.valid() && !inputs.back().datum.tensor()) return false;
     }
-    auto results = kernels_->run(static_cast<std::size_t>(step.group), inputs, [this](std::uint64_t bytes) { return meter_.admit(bytes); });
+    auto results = ops::or_out_of_memory([&] {
+      return kernels_->run(static_cast<std::size_t>(step.group), inputs, [this](std::uint64_t bytes) { return meter_.admit(bytes); });
+    });
     const std::string place = node_place(frame.graph().node(group.anchor));
     if (!results) return located(place, std::move(results).error());
     if (!*results) return false;
@@ -326,7 +324,7 @@ class GraphEvaluator final : public Evaluator {
       return fail_input("{}: input {} is {}, but a tensor is expected", node_place(node), i,
                         datum.present() ? "a sequence" : "absent");
     }
-    ops::Outputs results = record->evaluate(context);
+    ops::Outputs results = ops::or_out_of_memory([&] { return record->evaluate(context); });
     if (!results) return located(node_place(node), std::move(results).error());
     for (std::size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId output = node.outputs[i];

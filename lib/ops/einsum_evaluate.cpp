@@ -1,6 +1,7 @@
 // Einsum as a chain of products from the left: each operand is brought to [batch, rows, depth] and [batch, depth, columns], so
 // that every sum of products is a matrix product.
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "lib/ops/einsum.h"
@@ -151,6 +152,10 @@ Result<std::vector<T>> elements_of(const EvalContext& ctx, const Tensor& tensor)
 
 template <typename T>
 Result<Labelled<T>> evaluate_equation(const EvalContext& ctx, const EinsumEquation& equation) {
+  std::map<int, std::size_t> last_use;
+  for (std::size_t i = 0; i < equation.inputs.size(); ++i) {
+    for (const int label : equation.inputs[i]) last_use[label] = i;
+  }
   Labelled<T> result;
   for (std::size_t i = 0; i < ctx.input_count(); ++i) {
     Labelled<T> operand{equation.inputs[i], ctx.tensor(i).dims(), {}};
@@ -165,8 +170,9 @@ Result<Labelled<T>> evaluate_equation(const EvalContext& ctx, const EinsumEquati
     }
     // What the output or a later operand still needs.
     EinsumTerm kept = equation.output;
-    for (std::size_t later = i + 1; later < equation.inputs.size(); ++later)
-      kept.insert(kept.end(), equation.inputs[later].begin(), equation.inputs[later].end());
+    for (const EinsumTerm* labels : {&result.labels, &operand.labels}) {
+      std::copy_if(labels->begin(), labels->end(), std::back_inserter(kept), [&](int label) { return last_use.at(label) > i; });
+    }
     BEVEL_TRY(result, contracted(ctx, std::move(result), std::move(operand), kept));
   }
   return arranged(ctx, result, equation.output);

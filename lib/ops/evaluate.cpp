@@ -1,5 +1,6 @@
 #include "lib/ops/evaluate.h"
 
+#include "lib/ops/out_of_memory.h"
 #include "lib/support/check.h"
 
 namespace bevel::ops {
@@ -88,7 +89,7 @@ Outputs evaluate_node(const Node& node, std::int64_t opset, std::span<const Datu
       return fail_input("input {} is a sequence, but a tensor is expected", i);
     }
   }
-  return record->evaluate(SingleNode(node, opset, inputs, max_bytes));
+  return or_out_of_memory([&] { return record->evaluate(SingleNode(node, opset, inputs, max_bytes)); });
 }
 
 }  // namespace bevel::ops

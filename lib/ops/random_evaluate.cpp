@@ -1,6 +1,7 @@
 // ONNX leaves the generator open. Here it is SplitMix64 (lib/support/random.h), started from the attribute 'seed', or without one
 // from the node's name: the same numbers on every machine, in every run and in every call. A model that is run twice therefore
 // draws the same numbers twice; two nodes draw different ones.
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -140,9 +141,7 @@ Outputs evaluate_multinomial(const EvalContext& ctx) {
     if (!(sum > 0 && sum <= 0x1p62)) return fail_operand(0, "input", "row {} holds no distribution of log-probabilities", row);
     for (std::int64_t s = 0; s < samples; ++s) {
       const double at = uniform(random) * sum;
-      std::size_t drawn_class = 0;
-      while (drawn_class + 1 < classes && cumulated[drawn_class] <= at) ++drawn_class;
-      out.set_from_int64(row * samples + s, static_cast<std::int64_t>(drawn_class));
+      out.set_from_int64(row * samples + s, std::upper_bound(cumulated.begin(), cumulated.end() - 1, at) - cumulated.begin());
     }
   }
   return std::vector<Datum>{std::move(out)};

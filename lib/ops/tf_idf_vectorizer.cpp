@@ -8,6 +8,9 @@
 namespace bevel::ops {
 namespace {
 
+// Look-ups that one evaluation may need: a row that allows skips as long as itself takes a quadratic number of them.
+constexpr std::int64_t kMaxLookups = std::int64_t{1} << 30;
+
 enum class Weighting { tf, idf, tfidf };
 
 // The node's attributes. Strings are numbered by their first place in the pool, so that all n-grams are of integers.
@@ -48,7 +51,8 @@ Result<std::vector<std::int64_t>> pool_items(const Node& node, Pool& pool) {
   return items;
 }
 
-Result<Pool> read_pool(const Node& node) {
+Result<Pool> read_pool(const EvalContext& ctx) {
+  const Node& node = ctx.node();
   Pool pool;
   BEVEL_TRY(pool.width, output_width(node));
   BEVEL_TRY(pool.columns, attr_ints(node, "ngram_indexes"));
@@ -68,6 +72,10 @@ Result<Pool> read_pool(const Node& node) {
   if (!pool.weights.empty() && pool.weights.size() != pool.columns.size()) {
     return fail_input("{} weights for {} ngram_indexes", pool.weights.size(), pool.columns.size());
   }
+  // Each item of the pool makes no more than one prefix and one entry of the tree that leads to it.
+  constexpr std::int64_t kItemBytes = sizeof(Pool::Prefix) + sizeof(std::map<std::int64_t, std::size_t>::value_type) + 4 * sizeof(void*);
+  const std::int64_t tree_bytes[] = {static_cast<std::int64_t>(items.size()), kItemBytes};
+  BEVEL_TRY_STATUS(ctx.reserve(DType::uint8, tree_bytes));
   std::size_t gram = 0;
   for (std::size_t k = 0; k < starts.size(); ++k) {
     const auto total = static_cast<std::int64_t>(items.size()), size = static_cast<std::int64_t>(k) + 1;
@@ -91,11 +99,28 @@ Result<Pool> read_pool(const Node& node) {
   return pool;
 }
 
+// The largest distance between items at which a row of `count` holds a pair.
+std::int64_t farthest_of(const Pool& pool, std::int64_t count) { return std::min(pool.skips, std::max<std::int64_t>(count - 2, 0)) + 1; }
+
+// Of the look-ups that for_each_gram() does for rows of `count`, the most.
+Status admit_lookups(const Pool& pool, std::int64_t rows, std::int64_t count) {
+  if (rows == 0 || count == 0) return {};
+  std::int64_t per_start = 0, lookups = 0;
+  bool fits = true;
+  for (std::int64_t distance = 1; fits && distance <= farthest_of(pool, count); ++distance) {
+    per_start += std::min(pool.longest, (count - 1) / distance + 1);
+    fits = !__builtin_mul_overflow(per_start, count, &lookups) && !__builtin_mul_overflow(lookups, rows, &lookups) && lookups <= kMaxLookups;
+  }
+  if (fits) return {};
+  return fail_operand(0, "X", "has {} rows of {}: n-grams of up to {} with up to {} skips would take more than {} look-ups", rows, count,
+                      pool.longest, pool.skips, kMaxLookups);
+}
+
 // Every n-gram of the row whose items stand 1, 2, ..., skips + 1 apart; single items count once.
 template <typename Found>
 void for_each_gram(const Pool& pool, std::span<const std::int64_t> row, Found found) {
   const auto count = static_cast<std::int64_t>(row.size());
-  const std::int64_t farthest = std::min(pool.skips, count) + 1;
+  const std::int64_t farthest = farthest_of(pool, count);
   for (std::int64_t distance = 1; distance <= farthest; ++distance) {
     for (std::int64_t start = 0; start < count; ++start) {
       std::size_t prefix = 0;
@@ -126,13 +151,14 @@ Status infer(InferContext& ctx) {
 
 Outputs evaluate(const EvalContext& ctx) {
   const Tensor& x = ctx.tensor(0);
-  BEVEL_TRY(const Pool pool, read_pool(ctx.node()));
+  BEVEL_TRY(const Pool pool, read_pool(ctx));
   if (x.rank() > 2) return fail_operand(0, "X", "rank is {}, expected 1 or 2", x.rank());
   const bool fits = pool.strings ? x.dtype() == DType::string : x.dtype() == DType::int32 || x.dtype() == DType::int64;
   if (!fits) {
     return fail_operand(0, "X", "element type is {}, but the pool holds {}", dtype_name(x.dtype()), pool.strings ? "strings" : "integers");
   }
   const std::int64_t rows = x.rank() == 2 ? x.dim(0) : 1, length = x.rank() == 0 ? 1 : x.dims().back();
+  BEVEL_TRY_STATUS(admit_lookups(pool, rows, length));
   Dims dims{pool.width};
   if (x.rank() == 2) dims.insert(dims.begin(), rows);
   BEVEL_TRY_STATUS(ctx.reserve(DType::float32, dims));

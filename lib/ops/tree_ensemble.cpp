@@ -136,17 +136,42 @@ bool holds(const TreeNode& node, double value) {
   return false;
 }
 
-// The leaf that a row of features ends in. A tree has no more steps than nodes: more mean a circle.
-Result<const Leaf*> descend(const Ensemble& ensemble, std::int64_t root, const double* row) {
-  std::int64_t at = root;
-  for (std::size_t step = 0; step < ensemble.nodes.size(); ++step) {
-    const TreeNode& node = ensemble.nodes[static_cast<std::size_t>(at)];
-    const bool taken = holds(node, row[node.feature]);
-    at = taken ? node.on_true : node.on_false;
-    if (taken ? node.true_leaf : node.false_leaf) return &ensemble.leaves[static_cast<std::size_t>(at)];
+// The leaves that rows of features end in. Trees may share nodes (converters lead all values of a set to one child), and a node
+// leads all of them to the same leaf: it is asked once per row, so that a row takes no more steps than there are nodes and roots.
+class Descent {
+ public:
+  explicit Descent(const Ensemble& ensemble) : ensemble_(ensemble), seen_(ensemble.nodes.size()) {}
+
+  Result<const Leaf*> leaf_of(std::int64_t root, std::int64_t row, const double* features) {
+    path_.clear();
+    std::int64_t at = root;
+    for (bool is_leaf = false; !is_leaf;) {
+      Seen& seen = seen_[static_cast<std::size_t>(at)];
+      if (seen.row == row) {
+        if (seen.leaf < 0) return fail_input("the tree whose root is node {} goes round in a circle", root);
+        at = seen.leaf;
+        break;
+      }
+      seen = {row, -1};
+      path_.push_back(static_cast<std::size_t>(at));
+      const TreeNode& node = ensemble_.nodes[static_cast<std::size_t>(at)];
+      const bool taken = holds(node, features[node.feature]);
+      is_leaf = taken ? node.true_leaf : node.false_leaf;
+      at = taken ? node.on_true : node.on_false;
+    }
+    for (const std::size_t passed : path_) seen_[passed].leaf = at;
+    return &ensemble_.leaves[static_cast<std::size_t>(at)];
   }
-  return fail_input("the tree whose root is node {} goes round in a circle", root);
-}
+
+ private:
+  struct Seen {
+    std::int64_t row = -1;   // the last that came by
+    std::int64_t leaf = -1;  // where it ended; -1 while it is on its way
+  };
+  const Ensemble& ensemble_;
+  std::vector<Seen> seen_;  // per node
+  std::vector<std::size_t> path_;
+};
 
 // The quantile of the normal distribution: sqrt(2) erfinv(2p - 1), from Winitzki's closed form (2008) by Newton's steps.
 double probit(double p) {
@@ -216,11 +241,12 @@ Outputs evaluate(const EvalContext& ctx) {
   std::vector<double> scores(static_cast<std::size_t>(*element_count(dims)));
   if (scores.empty()) return std::vector<Datum>{Tensor::zeros(x.dtype(), dims)};  // however many targets there are
   std::vector<bool> voted(targets);
+  Descent descent(ensemble);
   for (std::int64_t row = 0; row < x.dim(0); ++row) {
     const std::span<double> score(scores.data() + static_cast<std::size_t>(row) * targets, targets);
     std::fill(voted.begin(), voted.end(), false);
     for (const std::int64_t root : ensemble.roots) {
-      BEVEL_TRY(const Leaf* leaf, descend(ensemble, root, features.data() + row * x.dim(1)));
+      BEVEL_TRY(const Leaf* leaf, descent.leaf_of(root, row, features.data() + row * x.dim(1)));
       const auto target = static_cast<std::size_t>(leaf->target);
       double& value = score[target];
       if (ensemble.aggregate == Aggregate::min && voted[target]) value = std::min(value, leaf->weight);

@@ -176,6 +176,11 @@ TEST_CASE("TreeEnsemble sums, averages and takes extremes of the leaves reached"
   CHECK(transformed(4)[0] == Approx(-0.6744897502));
 }
 
+TEST_CASE("TreeEnsemble: trees share nodes and roots, each row its own way through them") {
+  CHECK(trees().attr("tree_roots", Ints{1, 0, 1, 0}).in(kRows).floats() == Floats{10, 0, 0, 8, 16, 0});
+  CHECK_THAT(trees().attr("tree_roots", Ints{2, 0}).attr("nodes_falseleafs", Ints{0, 0, 1}).attr("nodes_falsenodeids", Ints{1, 0, 3}).in(kRows).error(), Contains("circle"));
+}
+
 TEST_CASE("TreeEnsemble refuses circles and every index beyond its lists") {
   CHECK_THAT(trees().attr("nodes_trueleafs", Ints{0, 1, 1}).in(kRows).error(), Contains("circle"));
   CHECK_THAT(trees().attr("nodes_truenodeids", Ints{4, 1, 3}).in(kRows).error(), Contains("4 leaves"));
