@@ -69,7 +69,9 @@ Status downgrade(Model& model, NodeId id, int from) {
   return {};
 }
 
-// Uniform in [0, 1).
+// Uniform in [0, 1), and not of lib/support/random.h: ONNX leaves the generator open, but the expected data of its operator tests
+// for training mode are drawn by the 32-bit Mersenne twister, 53 bits a number (Matsumoto, Nishimura: "Mersenne Twister", 1998).
+// The standard fixes the numbers of std::mt19937, so that they too are the same on every machine.
 double next_uniform(std::mt19937& generator) {
   const std::uint32_t high = generator() >> 5, low = generator() >> 6;
   return (static_cast<double>(high) * 0x1p26 + static_cast<double>(low)) * 0x1p-53;
