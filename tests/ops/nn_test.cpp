@@ -320,6 +320,28 @@ TEST_CASE("Conv: each output is one chain of fused multiply-adds, in whatever wa
   }
 }
 
+TEST_CASE("QLinearSoftmax: within a step of ONNX Runtime, along an axis and over a matrix") {
+  const auto off_by = [](const Tensor& y, const Ints& expected) {
+    std::int64_t worst = 0;
+    for (std::int64_t i = 0; i < y.size(); ++i)
+      worst = std::max(worst, std::abs(y.as_int64(i) - expected[static_cast<std::size_t>(i)]));
+    return worst;
+  };
+  const auto node = [](const Tensor& x, float scale, std::int64_t axis, std::int64_t opset) {
+    const Tensor zero = Tensor::zeros(x.dtype(), {});
+    Case one = Case("QLinearSoftmax").in(x).in(Tensor::scalar<float>(scale)).in(zero).in(Tensor::scalar<float>(1.0f / 256));
+    one.node.domain = "com.microsoft";
+    return one.attr("axis", axis).attr("opset", opset);
+  };
+  const Tensor bytes = Tensor::of<std::uint8_t>({2, 4}, std::vector<std::uint8_t>{10, 200, 180, 0, 5, 5, 5, 5});
+  CHECK(off_by(node(bytes, 0.05f, -1, 13).result(), {0, 187, 69, 0, 64, 64, 64, 64}) <= 1);
+  const Tensor signs = Tensor::of<std::int8_t>({1, 3, 2}, std::vector<std::int8_t>{-100, 50, 40, 60, 45, -3});
+  const Tensor low = Tensor::scalar<std::int8_t>(-128);
+  CHECK(off_by(node(signs, 0.03f, 1, 13).in(low).result(), {-126, -28, -10, 7, 9, -108}) <= 1);
+  CHECK(off_by(node(signs, 0.03f, 1, 12).in(low).result(), {-127, -67, -82, -45, -75, -115}) <= 1);
+  CHECK_THAT(node(signs, 0.03f, 3, 13).in(low).error(), Catch::Contains("axis"));
+}
+
 TEST_CASE("MaxPool: NaN wins, the first of equals is the index, negative inputs are not beaten by padding") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const Floats with_nan =
