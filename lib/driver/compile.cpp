@@ -172,7 +172,12 @@ Status export_and_plan(Bag& bag, Staging* staging) {
   plan::PlanOptions options;
   options.float_io = bag.request.float_io;
   auto planned = staging ? plan::plan_model(bag.int8, options) : plan::plan_shapes(bag.int8, options);
-  if (!planned) return located(bag.request.model.filename().string(), std::move(planned).error());
+  if (!planned) {
+    Diagnostic refusal = std::move(planned).error();
+    if (refusal.code == ExitCode::input)
+      refusal.message += " A device's Program cannot hold this model; `bevel quantize` still writes it as int8 ONNX, for runtimes that can.";
+    return located(bag.request.model.filename().string(), std::move(refusal));
+  }
   bag.plan = std::move(*planned);
   add_float_notes(bag.record, bag.plan.stays_float);
   return {};
