@@ -70,21 +70,29 @@ void micro_kernel(std::int64_t depth, const float* a, Right right, float* c, std
 #endif
 }
 
-template <typename Right>
+struct Narrow {
+  template <int R, typename Right>
+  static void run(std::int64_t depth, const float* a, Right right, float* c, std::int64_t c_stride) {
+    micro_kernel<R>(depth, a, right, c, c_stride);
+  }
+};
+
+// The kernel for as many rows as there are, which it knows when it is compiled.
+template <typename Kernel, typename Right>
 void run_kernel(std::int64_t rows, std::int64_t depth, const float* a, Right right, float* c, std::int64_t c_stride) {
   switch (rows) {
     case 1:
-      return micro_kernel<1>(depth, a, right, c, c_stride);
+      return Kernel::template run<1>(depth, a, right, c, c_stride);
     case 2:
-      return micro_kernel<2>(depth, a, right, c, c_stride);
+      return Kernel::template run<2>(depth, a, right, c, c_stride);
     case 3:
-      return micro_kernel<3>(depth, a, right, c, c_stride);
+      return Kernel::template run<3>(depth, a, right, c, c_stride);
     case 4:
-      return micro_kernel<4>(depth, a, right, c, c_stride);
+      return Kernel::template run<4>(depth, a, right, c, c_stride);
     case 5:
-      return micro_kernel<5>(depth, a, right, c, c_stride);
+      return Kernel::template run<5>(depth, a, right, c, c_stride);
     default:
-      return micro_kernel<6>(depth, a, right, c, c_stride);
+      return Kernel::template run<6>(depth, a, right, c, c_stride);
   }
 }
 
@@ -123,23 +131,12 @@ __attribute__((target("avx512f"))) void wide_kernel(std::int64_t depth, const fl
   }
 }
 
-template <typename Right>
-void run_wide_kernel(std::int64_t rows, std::int64_t depth, const float* a, Right right, float* c, std::int64_t c_stride) {
-  switch (rows) {
-    case 1:
-      return wide_kernel<1>(depth, a, right, c, c_stride);
-    case 2:
-      return wide_kernel<2>(depth, a, right, c, c_stride);
-    case 3:
-      return wide_kernel<3>(depth, a, right, c, c_stride);
-    case 4:
-      return wide_kernel<4>(depth, a, right, c, c_stride);
-    case 5:
-      return wide_kernel<5>(depth, a, right, c, c_stride);
-    default:
-      return wide_kernel<6>(depth, a, right, c, c_stride);
+struct Wide {
+  template <int R, typename Right>
+  static void run(std::int64_t depth, const float* a, Right right, float* c, std::int64_t c_stride) {
+    wide_kernel<R>(depth, a, right, c, c_stride);
   }
-}
+};
 #endif
 
 // One block: all row panels against `columns` columns of the right operand, the last panel of columns through a padded copy of c.
@@ -156,16 +153,16 @@ void multiply_block(const PackedRows& a, std::int64_t k0, std::int64_t kc, Right
 #if defined(__AVX2__) && defined(__FMA__)
     if (wide) {
       for (; column + kWideColumns <= columns; column += kWideColumns)
-        run_wide_kernel(rows, kc, left, right.from(column), c + row * c_stride + column, c_stride);
+        run_kernel<Wide>(rows, kc, left, right.from(column), c + row * c_stride + column, c_stride);
     }
 #endif
     for (; column + kColumns <= columns; column += kColumns)
-      run_kernel(rows, kc, left, right.from(column), c + row * c_stride + column, c_stride);
+      run_kernel<Narrow>(rows, kc, left, right.from(column), c + row * c_stride + column, c_stride);
     if (column == columns) continue;
     float edge[kRows * kColumns] = {};
     const std::size_t bytes = static_cast<std::size_t>(columns - column) * sizeof(float);
     for (std::int64_t i = 0; i < rows; ++i) std::memcpy(edge + i * kColumns, c + (row + i) * c_stride + column, bytes);
-    run_kernel(rows, kc, left, right.from(column), edge, kColumns);
+    run_kernel<Narrow>(rows, kc, left, right.from(column), edge, kColumns);
     for (std::int64_t i = 0; i < rows; ++i) std::memcpy(c + (row + i) * c_stride + column, edge + i * kColumns, bytes);
   }
 }
