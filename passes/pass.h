@@ -37,6 +37,7 @@ struct PassStats {
 struct PassContext {
   data::Measure* measure = nullptr;  // present when the driver has data
   const Recipe* recipe = nullptr;    // present for passes that take choices
+  const Model* reference = nullptr;  // the float model that a quantized one came from, its names kept; present for passes that refine
   // A forecast: only the form of the result is asked for, so that no weight need be read; new ones are zeros. Such a model is never
   // written or run.
   bool forms_only = false;

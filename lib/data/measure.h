@@ -44,15 +44,32 @@ class Histogram {
   Bins bins_;
 };
 
-// Second moments XX^T of the rows x that an operand brings to its node's products (for rounding, refitting and bias correction): a
-// Conv's window of one group (k = channels per group * kernel), a MatMul's row. x is rounded to 12 bits on a power-of-two grid, so
-// that sums are integers and merge exactly.
+// Second moments of the rows x that an operand brings to its node's products (for rounding, refitting and bias correction): a Conv's
+// window of one group (k = channels per group * kernel), a MatMul's row. Values are rounded to 12 bits on power-of-two grids, so that
+// sums are integers and merge exactly. The elements of a row are in the order of ops::ProductView. With a reference model, beside the rows r that the same operand brings there.
 struct SecondMoment {
-  int grid_exponent = 0;           // x = integer * 2^grid_exponent
   std::int64_t rows = 0;
-  std::vector<std::int64_t> sum;   // [k]
-  std::vector<std::int64_t> gram;  // [k*k], symmetric
+  int grid_exponent = 0;                     // x = integer * 2^grid_exponent
+  std::vector<std::int64_t> sum;             // [k], of x
+  std::vector<std::int64_t> gram;            // [k*k], of x x^T, symmetric
+  int reference_exponent = 0;                // r = integer * 2^reference_exponent
+  std::vector<std::int64_t> reference_sum;   // [k], of r; empty without a reference
+  std::vector<std::int64_t> cross;           // [k*k], of r x^T: row-major, r by row
   bool operator==(const SecondMoment&) const = default;
+};
+
+// Some rows of an operand as they are, spread evenly over samples and positions: for trying grids on.
+struct Rows {
+  std::int64_t groups = 1, count = 0, k = 0;
+  std::vector<float> values;  // [groups][count][k]
+};
+
+// What the elements of a value along one axis (its channels) are like, over all samples.
+struct ChannelStatistics {
+  float minimum = 0, maximum = 0;
+  std::int64_t count = 0;
+  int grid_exponent = 0;               // of the integers that the sums are of, as in SecondMoment
+  std::int64_t sum = 0, square_sum = 0;
 };
 
 struct ValueStatistics {
@@ -71,12 +88,25 @@ struct OperandKey {
   auto operator<=>(const OperandKey&) const = default;
 };
 
+// A value's axis.
+struct ChannelKey {
+  std::string value;
+  int axis = 0;
+  auto operator<=>(const ChannelKey&) const = default;
+};
+
 struct Request {
   std::vector<std::string> values;         // durable value names of the model's top graph
   // Measured in the same pass where they can be; one that is empty, no number, or NaN or infinite in some sample is left out of the
   // answer instead of failing it. Measures that cannot tell more than they were asked leave them out too.
   std::vector<std::string> optional_values;
   std::vector<OperandKey> moments;         // operands whose second moments are wanted
+  // With one, moments hold the reference's rows too: of the operand of the same key in that model. Its inputs are the model's.
+  const Model* reference = nullptr;
+  std::size_t max_positions = 144;         // rows of each sample that moments count, spread evenly
+  std::vector<OperandKey> rows;            // operands of which rows are wanted
+  std::size_t max_rows = 512;              // of each operand and group, whatever the number of samples
+  std::vector<ChannelKey> channels;
   std::optional<std::size_t> max_samples;  // default: all
 };
 
@@ -84,6 +114,21 @@ struct Statistics {
   std::uint64_t samples = 0;
   std::map<std::string, ValueStatistics> values;
   std::map<OperandKey, std::vector<SecondMoment>> moments;  // one per group of the node
+  std::map<OperandKey, Rows> rows;
+  std::map<ChannelKey, std::vector<ChannelStatistics>> channels;  // by index along the axis
+};
+
+// A value of one model beside one of another: both numbers, of one shape.
+struct ValuePair {
+  std::string reference, value;
+};
+// Of one sample. Sums are over the elements in order, in double.
+struct Difference {
+  double signal = 0, noise = 0;   // of reference^2, of (value - reference)^2
+  // Where the last axis may be class scores (more than one, one row per sample or token): the sum over rows of
+  // KL(softmax(reference) || softmax(value)), rows whose largest element is the same one, and rows.
+  double divergence = 0;
+  std::int64_t agreeing = 0, rows = 0;
 };
 
 class Measure {
@@ -92,6 +137,15 @@ class Measure {
   // Statistics of the requested values of `model` as it now is. Errors name sample and tensor (NaN, Inf), or the value that
   // a stored profile does not hold.
   virtual Result<Statistics> measure(const Model& model, const Request& request) = 0;
+  // How values of `model` differ from those of `reference`: for each pair, by sample. A Measure that has no samples cannot tell.
+  virtual Result<std::vector<std::vector<Difference>>> compare(const Model& reference, const Model& model,
+                                                               const std::vector<ValuePair>& pairs,
+                                                               std::optional<std::size_t> max_samples = {}) {
+    (void)reference, (void)model, (void)pairs, (void)max_samples;
+    return fail(ExitCode::usage, "a profile holds no samples, and models are compared on samples: give the calibration data");
+  }
+  // Whether moments, rows, channels and comparisons can be asked for: samples can be run.
+  [[nodiscard]] virtual bool has_samples() const { return false; }
 };
 
 }  // namespace bevel::data
