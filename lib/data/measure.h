@@ -105,7 +105,8 @@ struct Request {
   const Model* reference = nullptr;
   std::size_t max_positions = 144;         // rows of each sample that moments count, spread evenly
   std::vector<OperandKey> rows;            // operands of which rows are wanted
-  std::size_t max_rows = 512;              // of each operand and group, whatever the number of samples
+  std::size_t max_rows = 512;              // of each operand and group, whatever the number of samples; fewer (at least 16) where
+  std::size_t max_row_values = 1u << 18;   // an operand's rows of all groups would pass this many elements
   std::vector<ChannelKey> channels;
   std::optional<std::size_t> max_samples;  // default: all
 };
