@@ -209,9 +209,16 @@ Result<std::string> amalgamate_kernels(const std::vector<bvl_kernel>& kernels) {
   for (const bvl_kernel kernel : kernels) {
     const char* name = bvl_kernel_name(kernel);
     if (!name) return fail(ExitCode::internal, "kernel {} is unknown", static_cast<int>(kernel));
-    structs += parameter_struct(kernel);
     BEVEL_TRY_STATUS(append_file(std::string("lib/runtime/kernels/") + name + ".c", done, code));
   }
+  // The kernels' own parameters, and those of another kernel whose fields they share.
+  const auto add_struct = [&](bvl_kernel kernel, const char* name) {
+    const bool own = std::find(kernels.begin(), kernels.end(), kernel) != kernels.end();
+    if (own || code.find(std::string("bvl_") + name + "_params") != std::string::npos) structs += parameter_struct(kernel);
+  };
+#define BEVEL_ADD_STRUCT(id, NAME, name, version) add_struct(BVL_KERNEL_##NAME, #name);
+  BVL_KERNELS(BEVEL_ADD_STRUCT)
+#undef BEVEL_ADD_STRUCT
   // Kernels stay functions of their own, never specialized for one caller: the same code, size and warnings for every model.
   constexpr std::string_view kLinkage =
       "#if defined(__GNUC__) && !defined(__clang__)\n#define BVL_LINKAGE static __attribute__((noinline, noclone))\n"

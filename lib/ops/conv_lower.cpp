@@ -1,5 +1,5 @@
 // Conv and QLinearConv to conv2d_s8, depthwise_conv2d_s8 and conv2d_f32. Weights [O, I/g, H, W] become [O, H, W, I/g], those of a
-// depthwise convolution [H, W, O].
+// depthwise convolution [H, W, O]; 4-bit ones stay packed, each row padded.
 #include <algorithm>
 #include <limits>
 
@@ -104,24 +104,30 @@ LowerResult integer_conv(const LowerContext& context, IntegerProduct product) {
 
   const bool depthwise = is_depthwise(context.facts.space);
   LoweredGroup group;
+  const bool four = is_4bit(product.weights.dtype());
   PackedConstant weights;
   weights.name = "weights";
-  weights.dtype = DType::int8;
-  if (depthwise) {
+  weights.dtype = four ? DType::int4 : DType::int8;
+  if (four) {
+    const std::int64_t rows = depthwise ? elements : g.out.c;
+    weights.dims = {rows, padded_int4_depth(depthwise ? std::int64_t{g.out.c} : elements * g.group_inputs)};
+  } else if (depthwise) {
     weights.dims = {g.window.kernel[0], g.window.kernel[1], g.out.c};
   } else {
     weights.dims = {g.out.c, g.window.kernel[0], g.window.kernel[1], g.group_inputs};
   }
-  weights.pack = [tensor = product.weights, dims = weights.dims, depthwise, outputs = std::int64_t{g.out.c},
+  weights.pack = [tensor = product.weights, dims = weights.dims, depthwise, four, outputs = std::int64_t{g.out.c},
                   inputs = g.group_inputs, elements]() -> Result<Tensor> {
-    const std::vector<std::int8_t> values = device_int8(tensor);
-    return Tensor::of<std::int8_t>(dims, depthwise ? depthwise_order(values, outputs, elements)
-                                                   : channels_last(values, outputs, inputs, elements));
+    std::vector<std::int8_t> values = device_int8(tensor);
+    values = depthwise ? depthwise_order(values, outputs, elements) : channels_last(values, outputs, inputs, elements);
+    return four ? packed_int4_rows(values, dims[0]) : Tensor::of<std::int8_t>(dims, values);
   };
   group.constants = {std::move(weights), bias_constant(product), multipliers_constant(product)};
   const std::vector<StepOperand> reads = {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1),
                                           StepOperand::constant(2)};
-  group.steps.push_back(make_step(depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8 : BVL_KERNEL_CONV2D_S8, reads,
+  const bvl_kernel kernel = depthwise ? (four ? BVL_KERNEL_DEPTHWISE_CONV2D_S8_W4 : BVL_KERNEL_DEPTHWISE_CONV2D_S8)
+                                      : (four ? BVL_KERNEL_CONV2D_S8_W4 : BVL_KERNEL_CONV2D_S8);
+  group.steps.push_back(make_step(kernel, reads,
                                   {StepOperand::output(0)}, params, std::int64_t{g.out.n} * g.out.h, g.macs));
   return group;
 }

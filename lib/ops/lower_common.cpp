@@ -44,6 +44,14 @@ std::optional<std::string> check_float(const LowerContext& context) {
 }
 
 std::vector<std::int8_t> device_int8(const Tensor& tensor) {
+  if (is_4bit(tensor.dtype())) {
+    const std::int64_t middle = tensor.dtype() == DType::uint4 ? 8 : 0;
+    std::vector<std::int8_t> values(static_cast<std::size_t>(tensor.size()));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<std::int8_t>(tensor.as_int64(static_cast<std::int64_t>(i)) - middle);
+    }
+    return values;
+  }
   const auto bytes = tensor.bytes();
   const std::uint8_t flip = tensor.dtype() == DType::uint8 ? 0x80 : 0;
   std::vector<std::int8_t> values(bytes.size());
@@ -51,6 +59,20 @@ std::vector<std::int8_t> device_int8(const Tensor& tensor) {
     values[i] = static_cast<std::int8_t>(static_cast<std::uint8_t>(bytes[i]) ^ flip);
   }
   return values;
+}
+
+Tensor packed_int4_rows(const std::vector<std::int8_t>& values, std::int64_t rows) {
+  const std::int64_t depth = static_cast<std::int64_t>(values.size()) / rows, padded = padded_int4_depth(depth);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(rows * padded / 2), std::byte{0});
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const std::int8_t value = values[static_cast<std::size_t>(row * depth + k)];
+      BEVEL_CHECK(value >= -8 && value <= 7);
+      const unsigned half = (static_cast<unsigned>(value) & 0xfu) << (k % 8 < 4 ? 0 : 4);
+      bytes[static_cast<std::size_t>(row * padded / 2 + k / 8 * 4 + k % 4)] |= static_cast<std::byte>(half);
+    }
+  }
+  return Tensor::from_bytes(DType::int4, {rows, padded}, bytes);
 }
 
 std::int32_t quantize_value(double real, const Quantization& quantization) {
@@ -234,11 +256,13 @@ std::vector<std::int64_t> accumulator_bias(const IntegerProduct& product) {
 
 std::optional<std::string> check_product(const IntegerProduct& product) {
   const Quantization& w = product.w;
-  if (!is_8bit(product.weights.dtype())) return fmt::format("weights are {}, not 8-bit", dtype_name(product.weights.dtype()));
+  if (!is_weight_dtype(product.weights.dtype())) {
+    return fmt::format("weights are {}, neither 8-bit nor 4-bit", dtype_name(product.weights.dtype()));
+  }
   if (w.scales.size() != 1 && static_cast<std::int64_t>(w.scales.size()) != product.channels) {
     return fmt::format("weights have {} scales for {} output channels", w.scales.size(), product.channels);
   }
-  const std::int32_t middle = w.dtype == DType::uint8 ? 128 : 0;
+  const std::int32_t middle = w.dtype == DType::uint8 ? 128 : w.dtype == DType::uint4 ? 8 : 0;
   for (std::int32_t zero_point : w.zero_points) {
     if (zero_point != middle) return fmt::format("the weights' zero point is {}, kernels need {}", zero_point, middle);
   }
@@ -256,15 +280,17 @@ std::optional<std::string> check_product(const IntegerProduct& product) {
   const std::vector<std::int64_t> bias = accumulator_bias(product);
   std::int64_t largest = 0;
   for (std::int64_t value : bias) largest = std::max(largest, std::abs(value));
-  constexpr std::int64_t kInputs = 256;  // |x| <= 128 and |zx| <= 128
-  if (product.products < (INT64_C(1) << 40) && product.products * 128 * kInputs + largest <= INT32_MAX) return std::nullopt;
+  const bool four = is_4bit(product.weights.dtype());
+  const std::int64_t inputs = four ? 2048 : 256;  // |x| <= 128 and |zx| <= 128; or 16 * |x|, the zero point in the bias
+  const std::int64_t magnitude = four ? 8 : 128;
+  if (product.products < (INT64_C(1) << 40) && product.products * magnitude * inputs + largest <= INT32_MAX) return std::nullopt;
   std::vector<std::int64_t> sums(bias.size(), 0);
   const std::vector<std::int8_t> weights = device_int8(product.weights);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     sums[static_cast<std::size_t>(product.channel_of(static_cast<std::int64_t>(i)))] += std::abs(int{weights[i]});
   }
   for (std::size_t c = 0; c < sums.size(); ++c) {
-    if (sums[c] * kInputs + std::abs(bias[c]) > INT32_MAX) {
+    if (sums[c] * inputs + std::abs(bias[c]) > INT32_MAX) {
       return fmt::format("channel {} sums {} products: 32 bits may not hold the sum of weights' magnitudes {} and bias {}", c,
                          product.products, sums[c], bias[c]);
     }

@@ -25,6 +25,10 @@ template <typename... Args>
 
 // --- dtypes ----------------------------------------------------------------------------------------------------------
 inline bool is_8bit(DType dtype) { return dtype == DType::int8 || dtype == DType::uint8; }
+inline bool is_4bit(DType dtype) { return dtype == DType::int4 || dtype == DType::uint4; }
+// Integers that a group's activations may hold, and those of a bilinear op's weights.
+inline bool is_activation_dtype(DType dtype) { return is_8bit(dtype) || dtype == DType::int16; }
+inline bool is_weight_dtype(DType dtype) { return is_8bit(dtype) || is_4bit(dtype); }
 // Data operands and output 0 hold 8-bit integers, with a stated quantization or as they are (a MaxPool between QLinear ops).
 bool eight_bit(const LowerContext& context);
 // The operand as one scale for the whole 8-bit tensor; 8-bit values without a stated quantization count as scale 1, the same for
@@ -32,8 +36,12 @@ bool eight_bit(const LowerContext& context);
 Lowered<Quantization> activation_quantization(const GroupOperand& operand, const std::string& role);
 // Data operands and the output are float32.
 std::optional<std::string> check_float(const LowerContext& context);
-// 8-bit tensor as int8 in the device domain (uint8 q as q - 128).
+// 8-bit or 4-bit tensor as int8 in the device domain (uint8 q as q - 128, uint4 q as q - 8).
 std::vector<std::int8_t> device_int8(const Tensor& tensor);
+// Rows of integers in [-8, 7] as a kernel with packed int4 weights reads them (bevel_dot_w4.h): each row padded to blocks of eight.
+// dims: [rows, padded depth], dtype int4.
+Tensor packed_int4_rows(const std::vector<std::int8_t>& values, std::int64_t rows);
+inline std::int64_t padded_int4_depth(std::int64_t depth) { return (depth + 7) / 8 * 8; }
 // q of a real value, rounded half to even and clamped to [-128, 127], device domain; NaN gives -128.
 std::int32_t quantize_value(double real, const Quantization& quantization);
 
@@ -90,7 +98,7 @@ inline std::int64_t block_range(std::int64_t count) { return (count + 1023) / 10
 // y = x * w + bias in integers, whatever node states it (QDQ around Conv or MatMul, QLinearConv, QLinearMatMul).
 struct IntegerProduct {
   Quantization x, w, y;
-  Tensor weights;                    // 8-bit, the graph's layout
+  Tensor weights;                    // 8-bit or 4-bit, the graph's layout
   std::optional<Tensor> bias;        // int32, or float to be rounded to the accumulator's scale
   std::optional<Quantization> bias_quantization;
   std::int64_t channels = 0;         // output channels
@@ -100,7 +108,8 @@ struct IntegerProduct {
   std::optional<Interval> clamp;
 };
 // Zero points of weights are 0, scales fit the channels, and |bias| + 256 * sum|w| stays in int32 for every channel (|x|, |x - zx|
-// <= 255): by the number of products alone where that suffices, else from the weights. The reason otherwise.
+// <= 255): by the number of products alone where that suffices, else from the weights. 4-bit weights meet x sixteenfold: 2048 * sum|w|.
+// The reason otherwise.
 std::optional<std::string> check_product(const IntegerProduct& product);
 // Bias with the input's zero point folded in, and the multipliers (sx*sw)/sy; both [channels].
 PackedConstant bias_constant(const IntegerProduct& product);

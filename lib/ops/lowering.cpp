@@ -46,12 +46,13 @@ std::int32_t device_zero_point(const Quantization& quantization) {
 }
 
 bool LowerContext::integer() const {
-  if (outputs.empty() || !outputs[0].quantization || !is_8bit(outputs[0].dtype)) return false;
+  if (outputs.empty() || !outputs[0].quantization || !is_activation_dtype(outputs[0].dtype)) return false;
   bool any = false;
   for (int operand : facts.value.data_operands) {
     const auto i = static_cast<std::size_t>(operand);
     if (i >= inputs.size() || !inputs[i].value.valid() || operand == facts.value.bias_operand) continue;
-    if (!inputs[i].quantization || !is_8bit(inputs[i].dtype)) return false;
+    const bool weights = facts.value.quant == QuantRole::bilinear && inputs[i].constant != nullptr && is_4bit(inputs[i].dtype);
+    if (!inputs[i].quantization || (!is_activation_dtype(inputs[i].dtype) && !weights)) return false;
     any = true;
   }
   return any;

@@ -28,7 +28,7 @@ bool same_memory(const Dims& logical, const MemoryOrder& a, const MemoryOrder& b
 
 // Linear quantization of a value, as its Q/DQ nodes state it.
 struct Quantization {
-  DType dtype = DType::undefined;         // int8, uint8, int32 (bias), ...
+  DType dtype = DType::undefined;         // int8, uint8, int32 (bias), int4 (weights), ...
   std::vector<float> scales;              // one, or one per index of `axis`
   std::vector<std::int32_t> zero_points;  // same count
   int axis = -1;                          // -1: per tensor
@@ -103,8 +103,8 @@ struct LoweredGroup {
 // QuantizeLinear and DequantizeLinear as grouping sees them.
 enum class QuantNode : std::uint8_t { none, quantize, dequantize };
 QuantNode quant_node(const Node& node);
-// The quantization that such a node states: constant scales (finite, positive) and zero points, 8-bit or int32 integers, per tensor or
-// per axis. nullopt for anything else (blocked, computed at run time, other integers).
+// The quantization that such a node states: constant scales (finite, positive) and zero points, 4-bit, 8-bit, int16 or int32 integers, per
+// tensor or per axis. nullopt for anything else (blocked, computed at run time, other integers).
 std::optional<Quantization> node_quantization(const Graph& graph, const Node& node);
 
 // Types of a node's outputs from the types of its inputs, by the family's inference, outside any graph walk.

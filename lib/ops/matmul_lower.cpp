@@ -1,4 +1,4 @@
-// MatMul, Gemm and QLinearMatMul to dense_s8 and matmul_f32. Constant weights become [out_c, in_c].
+// MatMul, Gemm and QLinearMatMul to dense_s8 and matmul_f32. Constant weights become [out_c, in_c]; 4-bit ones stay packed.
 #include <algorithm>
 #include <limits>
 
@@ -63,15 +63,17 @@ LowerResult integer_dense(const GroupOperand& x, const GroupOperand& y, IntegerP
   params.low = bounds.low;
   params.high = bounds.high;
   LoweredGroup group;
-  const Dims dims = {shape->out_c, shape->in_c};
-  group.constants.push_back({"weights", DType::int8, dims, [tensor = product.weights, dims, transposed]() -> Result<Tensor> {
-                               const std::vector<std::int8_t> values = device_int8(tensor);
-                               return Tensor::of<std::int8_t>(
-                                   dims, transposed ? values : transposed_matrix(values, dims[1], dims[0]));
+  const bool four = is_4bit(product.weights.dtype());
+  const Dims dims = {shape->out_c, four ? padded_int4_depth(shape->in_c) : shape->in_c};
+  group.constants.push_back({"weights", four ? DType::int4 : DType::int8, dims,
+                             [tensor = product.weights, dims, four, in_c = shape->in_c, transposed]() -> Result<Tensor> {
+                               std::vector<std::int8_t> values = device_int8(tensor);
+                               if (!transposed) values = transposed_matrix(values, in_c, dims[0]);
+                               return four ? packed_int4_rows(values, dims[0]) : Tensor::of<std::int8_t>(dims, values);
                              }});
   group.constants.push_back(bias_constant(product));
   group.constants.push_back(multipliers_constant(product));
-  group.steps.push_back(make_step(BVL_KERNEL_DENSE_S8,
+  group.steps.push_back(make_step(four ? BVL_KERNEL_DENSE_S8_W4 : BVL_KERNEL_DENSE_S8,
                                   {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1),
                                    StepOperand::constant(2)},
                                   {StepOperand::output(0)}, params, shape->rows == 1 ? shape->out_c : shape->rows,

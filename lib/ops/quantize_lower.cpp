@@ -32,7 +32,7 @@ std::optional<Quantization> node_quantization(const Graph& graph, const Node& no
     const DType stated = attr_dtype(node, "output_dtype", DType::undefined).value_or(DType::undefined);
     dtype = stated == DType::undefined ? DType::uint8 : stated;
   }
-  if (!is_8bit(dtype) && dtype != DType::int32) return std::nullopt;
+  if (!is_8bit(dtype) && !is_4bit(dtype) && dtype != DType::int32) return std::nullopt;
   std::int64_t axis = attr_int(node, "axis", 1).value_or(1);
   if (scale->size() > 1) {
     const Type& type = quantized.type.is_tensor() && quantized.type.shape.has_rank ? quantized.type : real.type;
@@ -45,9 +45,9 @@ std::optional<Quantization> node_quantization(const Graph& graph, const Node& no
   }
   auto result = quantization_from(scale, zero_point, dtype, static_cast<int>(axis), "it");
   if (!result) return std::nullopt;
-  const std::int32_t low = dtype == DType::uint8 ? 0 : -128, high = dtype == DType::uint8 ? 255 : 127;
+  const auto range = integer_range(dtype);
   for (std::int32_t zero : result->zero_points) {
-    if (is_8bit(dtype) && (zero < low || zero > high)) return std::nullopt;
+    if (!range || zero < range->low || zero > range->high) return std::nullopt;
   }
   return std::move(*result);
 }

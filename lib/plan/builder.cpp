@@ -8,8 +8,10 @@
 namespace bevel::plan {
 namespace {
 
-bool program_dtype(DType dtype) {
+// Packed integers are constants only: kernels write whole bytes.
+bool program_dtype(DType dtype, std::uint32_t storage) {
   switch (dtype) {
+    case DType::int4: return storage == BVL_STORAGE_CONSTANT;
     case DType::float32:
     case DType::int8:
     case DType::int16:
@@ -31,7 +33,7 @@ Result<std::uint32_t> ProgramBuilder::add_tensor(const std::string& name, DType 
   tensor.dtype = dtype == DType::uint8 ? DType::int8 : dtype;
   tensor.model_dtype = dtype;
   tensor.storage = storage;
-  if (!program_dtype(tensor.dtype)) return fail_input("'{}' is {}: a Program has no such tensors", printable(name), dtype_name(dtype));
+  if (!program_dtype(tensor.dtype, storage)) return fail_input("'{}' is {}: a Program has no such tensors", printable(name), dtype_name(dtype));
   if (logical.size() > BVL_MAX_RANK) {
     return fail_input("'{}' has rank {}: a Program's tensors have at most {}", printable(name), logical.size(), BVL_MAX_RANK);
   }

@@ -16,6 +16,9 @@ struct KernelCost {
   const char* family;
   bool is_float;
   std::uint64_t code_bytes;
+  // Device records have figures for 8-bit integers and float. Kernels with other integers cost their family's 8-bit figure times
+  // this: instructions beside the 8-bit kernel's on the same layers, Cortex-M4, printed by scripts/measure-kernels.
+  double ratio = 1;
 };
 namespace cost_rows {
 constexpr KernelCost conv2d_s8{"conv", false, 1912};
@@ -39,6 +42,9 @@ constexpr KernelCost avg_pool_f32{"pool", true, 604};
 constexpr KernelCost max_pool_f32{"pool", true, 524};
 constexpr KernelCost softmax_f32{"softmax", true, 960};
 constexpr KernelCost reduce_f32{"pool", true, 220};
+constexpr KernelCost conv2d_s8_w4{"conv", false, 1804, 1.45};
+constexpr KernelCost depthwise_conv2d_s8_w4{"depthwise", false, 1468, 1.22};
+constexpr KernelCost dense_s8_w4{"dense", false, 928, 1.49};
 }  // namespace cost_rows
 
 const KernelCost& cost_row(bvl_kernel kernel) {
@@ -87,7 +93,7 @@ Cost cost_of(const Program& program, const target::Device& device) {
     }
     const std::string key = std::string(is_depthwise(step) ? "depthwise" : row.family) + (row.is_float ? ".float32" : ".int8");
     const auto figure = device.cycles.find(key);
-    const double per_unit = figure == device.cycles.end() ? 0 : figure->second.value;
+    const double per_unit = figure == device.cycles.end() ? 0 : figure->second.value * row.ratio;
     const double layer_cycles = static_cast<double>(step.macs) * per_unit + device.step_overhead_cycles.value;
     layer.cycles = static_cast<std::uint64_t>(layer_cycles);
     cycles += layer_cycles;

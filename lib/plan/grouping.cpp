@@ -133,7 +133,9 @@ class Grouper {
         *reason = fmt::format("its bias '{}' is neither quantized nor constant", printable(graph_.value(edge.inner).name));
         return std::nullopt;
       }
-      if (is_data && !is_bias && (!edge.quantization || !is_8bit(edge.quantization->dtype))) {
+      const bool is_weight = value.quant == ops::QuantRole::bilinear && graph_.constant(edge.border) != nullptr;
+      if (is_data && !is_bias &&
+          (!edge.quantization || !(is_weight ? ops::is_weight_dtype : ops::is_activation_dtype)(edge.quantization->dtype))) {
         *reason = fmt::format("its input '{}' is not quantized to 8 bits", printable(graph_.value(edge.inner).name));
         return std::nullopt;
       }
@@ -172,8 +174,8 @@ class Grouper {
       const Node& node = graph_.node(user);
       if (ops::quant_node(node) == QuantNode::quantize && info.uses[0].operand == 0) {
         auto quantization = ops::node_quantization(graph_, node);
-        if (!quantization || !is_8bit(quantization->dtype) || !quantization->per_tensor()) {
-          *reason = fmt::format("its output '{}' is quantized, but not to 8 bits with one constant scale", printable(info.name));
+        if (!quantization || !ops::is_activation_dtype(quantization->dtype) || !quantization->per_tensor()) {
+          *reason = fmt::format("its output '{}' is quantized, but not to 8 or 16 bits with one constant scale", printable(info.name));
           return false;
         }
         group.outputs[i].border = node.outputs[0];

@@ -112,6 +112,14 @@ typedef void bvl_kernel_fn(const void* params, const void* const* in, void* cons
 /* reduce_f32: x [outer,depth,inner] over depth; op one of BVL_REDUCE_*. Range: outer. */
 #define BVL_REDUCE_F32_FIELDS(I, F, A) I(op) I(outer) I(depth) I(inner)
 
+/* conv2d_s8_w4, depthwise_conv2d_s8_w4, dense_s8_w4: as the kernels without _w4, with int4 weights, two to a byte, which are unpacked
+ * in the kernel. Rows of weights ([out_c] rows of kernel_h*kernel_w*in_c/groups; depthwise: [kernel_h*kernel_w] rows of out_c; dense:
+ * [out_c] rows of in_c) are padded with zeros to a multiple of 8, and each eight of them stand in the order 0 4 1 5 2 6 3 7
+ * (bevel_dot_w4.h). acc is exact as well: lowering proves that 16 * (acc - bias) fits int32. */
+#define BVL_CONV2D_S8_W4_FIELDS(I, F, A) BVL_CONV2D_S8_FIELDS(I, F, A)
+#define BVL_DEPTHWISE_CONV2D_S8_W4_FIELDS(I, F, A) BVL_CONV2D_S8_FIELDS(I, F, A)
+#define BVL_DENSE_S8_W4_FIELDS(I, F, A) BVL_DENSE_S8_FIELDS(I, F, A)
+
 enum { BVL_BINARY_ADD, BVL_BINARY_SUB, BVL_BINARY_MUL, BVL_BINARY_DIV, BVL_BINARY_MIN, BVL_BINARY_MAX, BVL_BINARY_PRELU };
 enum {
   BVL_UNARY_CLIP /* alpha low, beta high */, BVL_UNARY_LEAKY_RELU, BVL_UNARY_SIGMOID, BVL_UNARY_TANH,
@@ -143,7 +151,10 @@ enum { BVL_REDUCE_SUM, BVL_REDUCE_MEAN, BVL_REDUCE_MAX, BVL_REDUCE_MIN };
   X(18, AVG_POOL_F32, avg_pool_f32, 1)               \
   X(19, MAX_POOL_F32, max_pool_f32, 1)               \
   X(20, SOFTMAX_F32, softmax_f32, 1)                 \
-  X(21, REDUCE_F32, reduce_f32, 1)
+  X(21, REDUCE_F32, reduce_f32, 1)                   \
+  X(22, CONV2D_S8_W4, conv2d_s8_w4, 1)               \
+  X(23, DEPTHWISE_CONV2D_S8_W4, depthwise_conv2d_s8_w4, 1) \
+  X(24, DENSE_S8_W4, dense_s8_w4, 1)
 
 #define BVL_FIELD_I(name) int32_t name;
 #define BVL_FIELD_F(name) float name;

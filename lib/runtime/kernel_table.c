@@ -32,6 +32,9 @@ bvl_kernel_fn* bvl_kernel_function(uint32_t kernel) {
     case BVL_KERNEL_DEPTHWISE_CONV2D_S8: return bvl_depthwise_conv2d_s8_avx2;
     case BVL_KERNEL_DENSE_S8: return bvl_dense_s8_avx2;
     case BVL_KERNEL_ADD_S8: return bvl_add_s8_avx2;
+    case BVL_KERNEL_CONV2D_S8_W4: return bvl_conv2d_s8_w4_avx2;
+    case BVL_KERNEL_DEPTHWISE_CONV2D_S8_W4: return bvl_depthwise_conv2d_s8_w4_avx2;
+    case BVL_KERNEL_DENSE_S8_W4: return bvl_dense_s8_w4_avx2;
     default: break;
   }
 #endif

@@ -16,7 +16,8 @@ BVL_KERNELS(BVL_DECLARE_KERNEL)
 #define BVL_MAX_OPERANDS 8
 
 /* Overrides: the same bits, faster. */
-bvl_kernel_fn bvl_conv2d_s8_avx2, bvl_depthwise_conv2d_s8_avx2, bvl_dense_s8_avx2, bvl_add_s8_avx2;
+bvl_kernel_fn bvl_conv2d_s8_avx2, bvl_depthwise_conv2d_s8_avx2, bvl_dense_s8_avx2, bvl_add_s8_avx2,
+    bvl_conv2d_s8_w4_avx2, bvl_depthwise_conv2d_s8_w4_avx2, bvl_dense_s8_w4_avx2;
 
 typedef int bvl_check_fn(const void* params, const bvl_step* step, const bvl_tensor* const* in,
                          const bvl_tensor* const* out);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/ops/lower_common.h"
 #include "lib/plan/program.h"
 #include "lib/runtime/bevel_runtime.h"
 #include "lib/support/random.h"
@@ -67,6 +68,12 @@ class ProgramBuilder {
     std::vector<std::int8_t> values(static_cast<std::size_t>(*element_count(dims)));
     for (auto& v : values) v = static_cast<std::int8_t>(random_.next());
     return constant(name, Tensor::of<std::int8_t>(std::move(dims), values));
+  }
+  // Rows of packed int4 weights.
+  std::uint32_t int4_rows(const std::string& name, std::int64_t rows, std::int64_t depth) {
+    std::vector<std::int8_t> values(static_cast<std::size_t>(rows * depth));
+    for (auto& v : values) v = static_cast<std::int8_t>(static_cast<int>(random_.below(16)) - 8);
+    return constant(name, ops::packed_int4_rows(values, rows));
   }
   std::uint32_t int32s(const std::string& name, std::int64_t count) {
     std::vector<std::int32_t> values(static_cast<std::size_t>(count));
@@ -181,6 +188,35 @@ inline plan::Program wide_program() {
   b.step(BVL_KERNEL_AVG_POOL_S8, "pool", {sum}, pooled, bvl_avg_pool_s8_params{1, 8, 9, 67, 1, 1, 8, 9, 1, 1, 1, 1, 0, 0, 0, 0, 0, 2, -9, 0.03f, 0.01f, -128, 127}, 1);
   b.step(BVL_KERNEL_DENSE_S8, "classes", {pooled, b.int8s("class weights", {37, 67}), b.int32s("class bias", 37), b.floats("class multipliers", {37}, 0.0005f, 0.002f)},
          b.output("logits", DType::int8, {1, 37}), bvl_dense_s8_params{1, 67, 37, -9, 2, -128, 127}, 37);
+  return b.finish();
+}
+
+// int4 weights: convolutions plain, strided, grouped, depthwise and pointwise, products of one row and of several, with depths and
+// channel counts on both sides of a block.
+inline plan::Program packed_program() {
+  ProgramBuilder b(15);
+  const auto conv = [&](const std::string& name, std::uint32_t from, Dims dims, const bvl_conv2d_s8_w4_params& p, bool depthwise) {
+    const auto to = b.activation(name, DType::int8, std::move(dims));
+    const std::int64_t taps = std::int64_t{p.kernel_h} * p.kernel_w;
+    const auto weights = depthwise ? b.int4_rows(name + " weights", taps, p.out_c) : b.int4_rows(name + " weights", p.out_c, taps * (p.in_c / p.groups));
+    b.step(depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8_W4 : BVL_KERNEL_CONV2D_S8_W4, name,
+           {from, weights, b.int32s(name + " bias", p.out_c), b.floats(name + " multipliers", {p.out_c}, 0.003f, 0.04f)}, to, p, p.out_h);
+    return to;
+  };
+  const auto image = b.input("image", DType::int8, {1, 16, 17, 3});
+  const auto stem = conv("stem", image, {1, 8, 9, 40}, {1, 16, 17, 3, 8, 9, 40, 3, 3, 2, 2, 1, 1, 0, 1, 1, -11, 6, -128, 127}, false);
+  const auto spatial = conv("depthwise", stem, {1, 8, 9, 40}, {1, 8, 9, 40, 8, 9, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40, 6, -2, -128, 101}, true);
+  const auto mixed = conv("pointwise", spatial, {1, 8, 9, 67}, {1, 8, 9, 40, 8, 9, 67, 1, 1, 1, 1, 1, 1, 0, 0, 1, -2, 9, -128, 127}, false);
+  const auto deep = conv("depthwise 2", mixed, {1, 8, 9, 67}, {1, 8, 9, 67, 8, 9, 67, 5, 3, 1, 1, 1, 1, 2, 1, 67, 9, -4, -128, 127}, true);
+  const auto grouped = conv("grouped", deep, {1, 4, 9, 2}, {1, 8, 9, 67, 4, 9, 2, 2, 1, 2, 1, 1, 1, 0, 0, 1, -4, 3, -128, 127}, false);
+  const auto last = conv("two groups", grouped, {1, 4, 9, 6}, {1, 4, 9, 2, 4, 9, 6, 3, 3, 1, 1, 1, 1, 1, 1, 2, 3, -1, -100, 127}, false);
+  const auto logits = b.output("logits", DType::int8, {1, 37});
+  b.step(BVL_KERNEL_DENSE_S8_W4, "classes",
+         {last, b.int4_rows("class weights", 37, 216), b.int32s("class bias", 37), b.floats("class multipliers", {37}, 0.005f, 0.02f)}, logits,
+         bvl_dense_s8_w4_params{1, 216, 37, -1, 2, -128, 127}, 37);
+  const auto rows = b.output("rows", DType::int8, {8, 5});
+  b.step(BVL_KERNEL_DENSE_S8_W4, "rows", {last, b.int4_rows("rows weights", 5, 27), b.int32s("rows bias", 5), b.floats("rows multipliers", {5}, 0.005f, 0.02f)},
+         rows, bvl_dense_s8_w4_params{8, 27, 5, -1, 2, -128, 127}, 8);
   return b.finish();
 }
 

@@ -47,6 +47,14 @@ int main(void) {
   measure("depthwise.int8", bvl_depthwise_conv2d_s8, &deep, 12, 12ull * 12 * 64 * 9);
   const bvl_dense_s8_params dense = {1, 640, 128, 3, -5, -128, 127};
   measure("dense.int8", bvl_dense_s8, &dense, 128, 640 * 128);
+  const bvl_conv2d_s8_w4_params square4 = {1, 16, 16, 16, 16, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 3, -5, -128, 127};
+  const bvl_conv2d_s8_w4_params point4 = {1, 12, 12, 64, 12, 12, 64, 1, 1, 1, 1, 1, 1, 0, 0, 1, 3, -5, -128, 127};
+  measure("conv.int4", bvl_conv2d_s8_w4, &square4, 16, 16ull * 16 * 32 * 9 * 16);
+  measure("conv.int4", bvl_conv2d_s8_w4, &point4, 12, 12ull * 12 * 64 * 64);
+  const bvl_depthwise_conv2d_s8_w4_params deep4 = {1, 12, 12, 64, 12, 12, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64, 3, -5, -128, 127};
+  measure("depthwise.int4", bvl_depthwise_conv2d_s8_w4, &deep4, 12, 12ull * 12 * 64 * 9);
+  const bvl_dense_s8_w4_params dense4 = {1, 640, 128, 3, -5, -128, 127};
+  measure("dense.int4", bvl_dense_s8_w4, &dense4, 128, 640 * 128);
   const bvl_add_s8_params add = {1, {4096}, {1}, {1}, 3, -4, 2, 0.61f, 0.47f, -128, 127};
   measure("elementwise.int8", bvl_add_s8, &add, 4096, 4096);
   const bvl_mul_s8_params mul = {1, {4096}, {1}, {1}, 3, -4, 2, 0.01f, -128, 127};

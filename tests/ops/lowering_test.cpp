@@ -32,12 +32,17 @@ struct Case {
   bool same_scale = false;          // the output has the first input's scale and zero point
   std::string output_scale = "0.043";
   std::string output_zero = "middle";
+  int opset = 13;
 };
 
 constexpr const char* kWeights =
     ", float[4] sw = {0.011, 0.007, 0.02, 0.003}, int8[4] zw = {0, 0, 0, 0}, float[4] sb = {0.00055, 0.00035, 0.001, 0.00015}, "
     "int32[4] zb = {0, 0, 0, 0}, int32[4] qb = {120, -700, 33, 5000}";
 constexpr const char* kWeighted = "w = DequantizeLinear <axis = 0> (qw, sw, zw)\n b = DequantizeLinear <axis = 0> (qb, sb, zb)\n";
+
+constexpr const char* kFourWeights =
+    ", float[4] sw = {0.11, 0.07, 0.2, 0.03}, int4[4] zw = {0, 0, 0, 0}, float[4] sb = {0.0055, 0.0035, 0.01, 0.0015}, "
+    "int32[4] zb = {0, 0, 0, 0}, int32[4] qb = {12, -70, 33, 500}";
 
 std::string text_of(const Case& c, const std::string& dtype) {
   const bool is_unsigned = dtype == "uint8";
@@ -55,7 +60,7 @@ std::string text_of(const Case& c, const std::string& dtype) {
   const std::string sy = c.same_scale ? scales[0] : c.output_scale;
   const std::string zy = c.same_scale ? zero(zeros[0]) : c.output_zero == "lowest" ? zero(-128) : zero(-7);
   constants += ", float[] sy = {" + sy + "}, " + dtype + "[] zy = {" + zy + "}" + c.constants;
-  return "<ir_version: 8, opset_import: [\"\" : 13]>\nmain (" + head + ") => (" + dtype + "[" + c.output + "] qy)\n<" + constants +
+  return "<ir_version: 10, opset_import: [\"\" : " + std::to_string(c.opset) + "]>\nmain (" + head + ") => (" + dtype + "[" + c.output + "] qy)\n<" + constants +
          ">\n{\n" + dequantize + c.nodes + "\n  qy = QuantizeLinear (y, sy, zy)\n}";
 }
 
@@ -177,6 +182,21 @@ void check_integer(const Case& c) {
   }
 }
 
+// The same with int4 weights (opset 21), which take `bytes` of the Program's constants and are not widened anywhere.
+void check_four(Case c, std::uint64_t bytes) {
+  c.opset = 21;
+  check_integer(c);
+  const auto plan = plan::plan_model(parsed(text_of(c, "int8")));
+  REQUIRE(plan);
+  std::uint64_t packed = 0;
+  for (const plan::ProgramTensor& tensor : plan->program.tensors) {
+    if (tensor.dtype == DType::int4) packed += tensor.bytes;
+    CHECK_FALSE((tensor.storage == BVL_STORAGE_CONSTANT && tensor.dtype == DType::int8));
+  }
+  INFO(c.name);
+  CHECK(packed == bytes);
+}
+
 void check_float(const std::string& name, const std::string& text) {
   INFO(name);
   const Model model = parsed("<ir_version: 8, opset_import: [\"\" : 13]>\n" + text);
@@ -225,6 +245,32 @@ TEST_CASE("matrix products") {
                  kWeighted + std::string("y = Gemm <transB = 1> (x0, w, b)")});
   check_integer({"Gemm float bias", {"3,16"}, "3,4", ", float[] sw = {0.011}, int8[] zw = {0}, int8[16,4] qw = random(4), float[1,4] b = {0.5, -1, 2, 0.1}",
                  "w = DequantizeLinear (qw, sw, zw)\n y = Gemm (x0, w, b)"});
+}
+
+TEST_CASE("int4 weights stay packed") {
+  const std::string conv = kWeighted + std::string("  y = Conv ");
+  const auto four = [](const std::string& dims, int seed) { return std::string(kFourWeights) + ", int4[" + dims + "] qw = random(" + std::to_string(seed) + ")"; };
+  check_four({"3x3", {"1,3,8,8"}, "1,4,8,8", four("4,3,3,3", 1), conv + "<pads = [1, 1, 1, 1]> (x0, w, b)"}, 4 * 32 / 2);
+  check_four({"3x3 Relu", {"1,3,8,8"}, "1,4,8,8", four("4,3,3,3", 2), kWeighted + std::string("c = Conv <pads = [1, 1, 1, 1]> (x0, w, b)\n y = Relu (c)")}, 64);
+  check_four({"stride and asymmetric pads", {"1,3,9,7"}, "1,4,5,3", four("4,3,3,2", 3), conv + "<strides = [2, 3], pads = [1, 0, 1, 2]> (x0, w, b)"}, 48);
+  check_four({"dilation", {"2,3,9,9"}, "2,4,5,5", four("4,3,3,3", 5), conv + "<dilations = [2, 2]> (x0, w, b)"}, 64);
+  check_four({"groups", {"1,6,5,5"}, "1,4,5,5", four("4,3,1,1", 6), conv + "<group = 2> (x0, w, b)"}, 16);
+  check_four({"depthwise", {"1,4,8,8"}, "1,4,4,4", four("4,1,3,3", 7), conv + "<group = 4, strides = [2, 2], pads = [1, 1, 1, 1]> (x0, w, b)"}, 36);
+  check_four({"depthwise with multiplier", {"1,2,6,6"}, "1,4,6,6", four("4,1,3,3", 8), conv + "<group = 2, pads = [1, 1, 1, 1]> (x0, w, b)"}, 36);
+  check_four({"1-D", {"1,3,20"}, "1,4,10", four("4,3,5", 9), conv + "<strides = [2], pads = [2, 2]> (x0, w, b)"}, 32);
+  check_four({"wide depthwise", {"1,24,5,6"}, "1,24,5,6", ", float[] sw = {0.11}, int4[] zw = {0}, int4[24,1,3,3] qw = random(10)",
+              "w = DequantizeLinear (qw, sw, zw)\n y = Conv <group = 24, pads = [1, 1, 1, 1]> (x0, w)"}, 9 * 12);
+  check_four({"uint4 around 8, no bias", {"1,3,8,8"}, "1,4,8,8", ", float[] sw = {0.1}, uint4[] zw = {8}, uint4[4,3,1,1] qw = random(11)",
+              "w = DequantizeLinear (qw, sw, zw)\n y = Conv (x0, w)"}, 16);
+  check_four({"no zero point", {"1,19,4,4"}, "1,4,4,4", ", float[] sw = {0.05}, int4[4,19,1,1] qw = random(12)",
+              "w = DequantizeLinear (qw, sw)\n y = Conv (x0, w)"}, 48);
+  check_four({"MatMul rows", {"5,17"}, "5,4", ", float[4] sw = {0.11, 0.07, 0.2, 0.03}, int4[4] zw = {0, 0, 0, 0}, int4[17,4] qw = random(1)",
+              "w = DequantizeLinear <axis = 1> (qw, sw, zw)\n y = MatMul (x0, w)"}, 4 * 12);
+  check_four({"MatMul batch", {"2,3,16"}, "2,3,3", ", float[] sw = {0.11}, int4[] zw = {0}, int4[16,3] qw = random(2)",
+              "w = DequantizeLinear (qw, sw, zw)\n y = MatMul (x0, w)"}, 24);
+  check_four({"Gemm transB", {"1,31"}, "1,4", four("4,31", 3), kWeighted + std::string("y = Gemm <transB = 1> (x0, w, b)")}, 64);
+  check_four({"Gemm float bias", {"3,16"}, "3,5", ", float[] sw = {0.11}, int4[] zw = {0}, int4[16,5] qw = random(4), float[1,5] b = {0.55, -1.1, 2.2, 0.11, 0}",
+              "w = DequantizeLinear (qw, sw, zw)\n y = Gemm (x0, w, b)"}, 40);
 }
 
 TEST_CASE("pooling and means") {

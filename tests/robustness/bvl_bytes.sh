@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bvl_bytes.sh BEVEL WRITE_PROGRAMS BVL_BYTES SOURCE: the runtime's loader at every byte of three made Programs and of the fashion network.
+# bvl_bytes.sh BEVEL WRITE_PROGRAMS BVL_BYTES SOURCE: the runtime's loader at every byte of the made Programs and of the fashion network.
 set -euo pipefail
 bevel=$1 write_programs=$2 bvl_bytes=$3 fashion=$4/testdata/fashion
 scratch=$(mktemp -d)

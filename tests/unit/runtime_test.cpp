@@ -135,7 +135,29 @@ std::vector<std::int8_t> reference_conv(const bvl_conv2d_s8_params& p, const std
   return y;
 }
 
-void conv_case(Random& random, int in_group, int out_group, int groups, bool depthwise, bool pointwise = false) {
+// Rows of weights in [-8, 7] as the kernels with packed weights read them, by their definition in bevel_kernels.h.
+std::vector<std::uint8_t> packed_rows(const std::vector<std::int8_t>& weights, std::size_t rows) {
+  constexpr std::size_t kOrder[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+  const std::size_t depth = weights.size() / rows, padded = (depth + 7) / 8 * 8;
+  std::vector<std::uint8_t> result;
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t at = 0; at < padded; at += 2) {
+      const auto half = [&](std::size_t place) {
+        const std::size_t k = place / 8 * 8 + kOrder[place % 8];
+        return k < depth ? static_cast<unsigned>(weights[row * depth + k]) & 15u : 0u;
+      };
+      result.push_back(static_cast<std::uint8_t>(half(at) | half(at + 1) << 4));
+    }
+  }
+  return result;
+}
+std::vector<std::int8_t> fours(Random& random, std::size_t count) {
+  std::vector<std::int8_t> result(count);
+  for (auto& v : result) v = static_cast<std::int8_t>(between(random, -8, 7));
+  return result;
+}
+
+void conv_case(Random& random, int in_group, int out_group, int groups, bool depthwise, bool pointwise = false, bool four = false) {
   bvl_conv2d_s8_params p = conv_params(random, in_group, out_group, groups);
   if (pointwise) {
     p.kernel_h = p.kernel_w = p.dilation_h = p.dilation_w = 1, p.pad_top = p.pad_left = 0;
@@ -143,7 +165,8 @@ void conv_case(Random& random, int in_group, int out_group, int groups, bool dep
   }
   const int taps = p.kernel_h * p.kernel_w;
   const auto x = bytes(random, static_cast<std::size_t>(p.n) * p.in_h * p.in_w * p.in_c);
-  const auto w = bytes(random, static_cast<std::size_t>(p.out_c) * taps * in_group);
+  const std::size_t weight_count = static_cast<std::size_t>(p.out_c) * taps * in_group;
+  const auto w = four ? fours(random, weight_count) : bytes(random, weight_count);
   const auto weight = [&](int c, int ky, int kx, int i) -> int {
     return depthwise ? w[(static_cast<std::size_t>(ky) * p.kernel_w + kx) * p.out_c + c]
                      : w[((static_cast<std::size_t>(c) * p.kernel_h + ky) * p.kernel_w + kx) * in_group + i];
@@ -160,8 +183,13 @@ void conv_case(Random& random, int in_group, int out_group, int groups, bool dep
     multipliers[c] = random.below(2) ? random.uniform(1e-4f, 0.02f) : static_cast<float>(between(random, 1, 8)) * 0x1p-9f;
   }
   const auto want = reference_conv(p, x, weight, unfolded, multipliers);
+  const auto packed = packed_rows(four ? w : std::vector<std::int8_t>(), static_cast<std::size_t>(depthwise ? taps : p.out_c));
   Case c{depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8 : BVL_KERNEL_CONV2D_S8, words(p),
          {x.data(), w.data(), folded.data(), multipliers.data()}, static_cast<std::uint32_t>(p.n * p.out_h)};
+  if (four) {
+    c.kernel = depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8_W4 : BVL_KERNEL_CONV2D_S8_W4;
+    c.inputs[1] = packed.data();
+  }
   check(c, want, random);
 }
 
@@ -211,14 +239,27 @@ TEST_CASE("depthwise_conv2d_s8") {
   for (int i = 0; i < 30; ++i) conv_case(random, 1, between(random, 2, 3), between(random, 1, 9), true);
 }
 
-TEST_CASE("dense_s8") {
+TEST_CASE("convolutions with packed int4 weights") {
+  Random random(21);
+  for (int i = 0; i < 120; ++i) conv_case(random, between(random, 1, 40), between(random, 1, 9), 1, false, false, true);
+  for (int i = 0; i < 40; ++i) conv_case(random, between(random, 1, 80), between(random, 1, 9), 1, false, true, true);
+  for (int i = 0; i < 40; ++i) conv_case(random, between(random, 1, 9), between(random, 1, 5), between(random, 2, 4), false, false, true);
+  for (int i = 0; i < 100; ++i) conv_case(random, 1, 1, between(random, 1, 50), true, false, true);
+  for (int i = 0; i < 40; ++i) conv_case(random, 1, 1, between(random, 2, 8) * 8, true, false, true);
+  for (int i = 0; i < 30; ++i) conv_case(random, 1, between(random, 2, 3), between(random, 1, 9), true, false, true);
+}
+
+TEST_CASE("dense_s8, dense_s8_w4") {
   Random random(3);
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 200; ++i) {
+    const bool four = i >= 100;
     bvl_dense_s8_params p{};
     p.rows = i % 2 ? 1 : between(random, 2, 7);
     p.in_c = between(random, 1, 70), p.out_c = between(random, 1, 21);
     p.in_zp = between(random, -128, 127), p.out_zp = between(random, -128, 127), p.low = -128, p.high = between(random, 0, 127);
-    const auto x = bytes(random, static_cast<std::size_t>(p.rows) * p.in_c), w = bytes(random, static_cast<std::size_t>(p.out_c) * p.in_c);
+    const std::size_t weight_count = static_cast<std::size_t>(p.out_c) * p.in_c;
+    const auto x = bytes(random, static_cast<std::size_t>(p.rows) * p.in_c), w = four ? fours(random, weight_count) : bytes(random, weight_count);
+    const auto packed = packed_rows(four ? w : std::vector<std::int8_t>(), static_cast<std::size_t>(p.out_c));
     std::vector<std::int32_t> bias(p.out_c);
     std::vector<float> multipliers(p.out_c);
     std::vector<std::int8_t> want;
@@ -230,7 +271,8 @@ TEST_CASE("dense_s8") {
         for (int k = 0; k < p.in_c; ++k) acc += x[static_cast<std::size_t>(r) * p.in_c + k] * w[static_cast<std::size_t>(c) * p.in_c + k];
         want.push_back(rounded(static_cast<float>(static_cast<std::int32_t>(acc)) * multipliers[c], p.out_zp, p.low, p.high));
       }
-    Case c{BVL_KERNEL_DENSE_S8, words(p), {x.data(), w.data(), bias.data(), multipliers.data()},
+    Case c{four ? BVL_KERNEL_DENSE_S8_W4 : BVL_KERNEL_DENSE_S8, words(p),
+           {x.data(), four ? static_cast<const void*>(packed.data()) : w.data(), bias.data(), multipliers.data()},
            static_cast<std::uint32_t>(p.rows == 1 ? p.out_c : p.rows)};
     check(c, want, random);
   }

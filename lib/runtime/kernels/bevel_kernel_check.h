@@ -37,6 +37,13 @@ static inline int bvl_s32_ok(const bvl_tensor* tensor, int64_t count) {
   return bvl_operand_ok(tensor, BVL_INT32, 4, count);
 }
 
+/* Packed int4 weights: `rows` rows of `depth`, each padded to whole blocks of eight (bevel_dot_w4.h). */
+static inline int bvl_w4_ok(const bvl_tensor* tensor, int64_t rows, int64_t depth) {
+  const int64_t count = depth <= 0 || depth > BVL_MAX_ELEMENTS - 7 ? -1 : bvl_times(rows, (depth + 7) / 8 * 8);
+  return count > 0 && tensor->dtype == BVL_INT4 && tensor->encoding == BVL_ENCODING_DENSE && (uint64_t)count / 2 <= tensor->bytes &&
+         tensor->offset % 4 == 0;
+}
+
 static inline int bvl_counts_ok(const bvl_step* step, uint32_t inputs, uint32_t outputs, int64_t range) {
   return step->input_count == inputs && step->output_count == outputs && range > 0 && (int64_t)step->range == range;
 }

@@ -91,4 +91,14 @@ static inline __m128i bvl_avx2_narrow(__m256i values) {
   return _mm_packs_epi16(words, words);
 }
 
+/* Eight results, {c0: pixels 0..3, c1: pixels 0..3}, to the pixels' places. */
+static inline void bvl_avx2_store_block(__m128i bytes, int8_t* const y[4], int32_t pixels, int32_t c0, int32_t two) {
+  const __m128i pairs = _mm_unpacklo_epi8(bytes, _mm_srli_si128(bytes, 4)); /* c0,c1 of pixel 0, of pixel 1, ... */
+  uint64_t words = (uint64_t)_mm_cvtsi128_si64(pairs);
+  for (int32_t pixel = 0; pixel < pixels; ++pixel, words >>= 16) {
+    if (two) memcpy(y[pixel] + c0, &words, 2);
+    else memcpy(y[pixel] + c0, &words, 1);
+  }
+}
+
 #endif

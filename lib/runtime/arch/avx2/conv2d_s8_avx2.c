@@ -4,16 +4,6 @@
 #include "lib/runtime/kernel_table.h"
 #include "lib/runtime/kernels/bevel_conv_gather.h"
 
-/* Eight results, {c0: pixels 0..3, c1: pixels 0..3}, to the pixels' places. */
-static inline void store_block(__m128i bytes, int8_t* const y[4], int32_t pixels, int32_t c0, int32_t two) {
-  const __m128i pairs = _mm_unpacklo_epi8(bytes, _mm_srli_si128(bytes, 4)); /* c0,c1 of pixel 0, of pixel 1, ... */
-  uint64_t words = (uint64_t)_mm_cvtsi128_si64(pairs);
-  for (int32_t pixel = 0; pixel < pixels; ++pixel, words >>= 16) {
-    if (two) memcpy(y[pixel] + c0, &words, 2);
-    else memcpy(y[pixel] + c0, &words, 1);
-  }
-}
-
 void bvl_conv2d_s8_avx2(const void* params, const void* const* in, void* const* out, void* scratch, uint32_t begin,
                         uint32_t end) {
   const bvl_conv2d_s8_params* p = (const bvl_conv2d_s8_params*)params;
@@ -56,7 +46,7 @@ void bvl_conv2d_s8_avx2(const void* params, const void* const* in, void* const* 
           dots[1] = _mm_add_epi32(dots[1], _mm_set1_epi32(bias[c1]));
           const __m256 scale = _mm256_set_m128(_mm_set1_ps(multipliers[c1]), _mm_set1_ps(multipliers[c0]));
           const __m256i values = bvl_avx2_requantize(_mm256_set_m128i(dots[1], dots[0]), scale, &output);
-          store_block(bvl_avx2_narrow(values), y, pixels, c0, c1 > c0);
+          bvl_avx2_store_block(bvl_avx2_narrow(values), y, pixels, c0, c1 > c0);
         }
       }
     }

@@ -33,14 +33,16 @@ void bvl_depthwise_conv2d_s8_avx2(const void* params, const void* const* in, voi
       const int32_t x0 = ox * p->stride_w - p->pad_left;
       const int32_t kx0 = bvl_first_tap(x0, p->dilation_w);
       const int32_t kx1 = bvl_end_tap(x0, p->dilation_w, p->kernel_w, p->in_w);
+      const int32_t columns = bvl_max(kx1 - kx0, 0);
+      const int32_t tap_rows = columns > 0 ? bvl_max(ky1 - ky0, 0) : 0; /* none: their place is no address */
       for (int32_t block = 0; block < channels; block += 16) {
         const int32_t c = bvl_min(block, channels - 16); /* the last block may repeat channels */
         __m256i low = _mm256_loadu_si256((const __m256i*)(const void*)(base + c));
         __m256i high = _mm256_loadu_si256((const __m256i*)(const void*)(base + c + 8));
-        for (int32_t ky = ky0; ky < ky1; ++ky) {
+        for (int32_t ky = ky0; ky < ky0 + tap_rows; ++ky) {
           const int8_t* w = weights + (ky * p->kernel_w + kx0) * channels + c;
           const int8_t* x = image + ((y0 + ky * p->dilation_h) * p->in_w + x0 + kx0 * p->dilation_w) * channels + c;
-          for (int32_t count = kx1 - kx0; count > 0; --count) {
+          for (int32_t count = columns; count > 0; --count) {
             const __m256i value = _mm256_sub_epi16(bvl_avx2_widen(x), zero_point);
             const __m256i product = _mm256_mullo_epi16(value, bvl_avx2_widen(w));
             low = _mm256_add_epi32(low, _mm256_cvtepi16_epi32(_mm256_castsi256_si128(product)));
