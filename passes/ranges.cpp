@@ -57,8 +57,7 @@ Range percentile_range(const std::vector<WeightedBin>& bins, Range extremes, dou
 }
 
 // Sum of squared errors of rounding to the grid of `range` and clipping to it.
-double squared_error(const std::vector<WeightedBin>& bins, Range range, int qmin, int qmax) {
-  const ScaleZeroPoint grid = affine_grid(range, qmin, qmax);
+double squared_error(const std::vector<WeightedBin>& bins, const ScaleZeroPoint& grid, int qmin, int qmax) {
   const double scale = grid.scale, inverse = 1 / scale;
   const double low = (qmin - grid.zero_point) * scale, high = (qmax - grid.zero_point) * scale;
   const double spread = scale * scale / 12;  // of values that fill a step evenly
@@ -86,9 +85,9 @@ Range mse_range(const std::vector<WeightedBin>& bins, Range extremes, int bits, 
   const int qmin = symmetric ? -qmax : 0;
   const double bound = reach(extremes);
   Range best = symmetric ? from_doubles(-bound, bound) : extremes;
-  double least = squared_error(bins, best, qmin, qmax);
+  double least = squared_error(bins, affine_grid(best, qmin, qmax), qmin, qmax);
   const auto consider = [&](Range candidate) {
-    const double error = squared_error(bins, candidate, qmin, qmax);
+    const double error = squared_error(bins, affine_grid(candidate, qmin, qmax), qmin, qmax);
     if (error < least) {
       least = error;
       best = candidate;
@@ -175,6 +174,8 @@ double entropy_threshold(const std::vector<WeightedBin>& bins, double bound, int
 Result<RangeMethod> parse_range_method(std::string_view text) {
   RangeMethod method;
   if (text == "minmax") return method;
+  method.kind = RangeMethod::Kind::automatic;
+  if (text == "auto") return method;
   method.kind = RangeMethod::Kind::mse;
   if (text == "mse") return method;
   method.kind = RangeMethod::Kind::entropy;
@@ -187,12 +188,13 @@ Result<RangeMethod> parse_range_method(std::string_view text) {
     const auto [rest, error] = std::from_chars(text.data() + kPrefix.size(), end, method.percentile);
     if (error == std::errc() && rest == end && method.percentile > 50 && method.percentile <= 100) return method;
   }
-  return fail_input("range method \"{}\": expected minmax, percentile, percentile:P (50 < P <= 100), mse or entropy",
+  return fail_input("range method \"{}\": expected auto, minmax, percentile, percentile:P (50 < P <= 100), mse or entropy",
                     printable(text));
 }
 
 std::string to_string(const RangeMethod& method) {
   switch (method.kind) {
+    case RangeMethod::Kind::automatic: return "auto";
     case RangeMethod::Kind::minmax: return "minmax";
     case RangeMethod::Kind::mse: return "mse";
     case RangeMethod::Kind::entropy: return "entropy";
@@ -212,7 +214,7 @@ Range choose_range(const data::ValueStatistics& statistics, const RangeMethod& m
     return symmetric ? from_doubles(-bound, bound) : extremes;
   }
   if (method.kind == RangeMethod::Kind::percentile) return percentile_range(bins, extremes, method.percentile, symmetric);
-  if (method.kind == RangeMethod::Kind::mse) return mse_range(bins, extremes, bits, symmetric);
+  if (method.kind == RangeMethod::Kind::mse || method.kind == RangeMethod::Kind::automatic) return mse_range(bins, extremes, bits, symmetric);
   // Values of one sign have all levels on their side.
   const bool one_sided = !symmetric && (extremes.low == 0 || extremes.high == 0);
   const double threshold = entropy_threshold(bins, bound, one_sided ? (1 << bits) - 1 : 1 << (bits - 1));
@@ -230,6 +232,22 @@ ScaleZeroPoint affine_grid(Range range, int qmin, int qmax) {
   // Counted from qmin, so that int8 and uint8 grids are the same shifted by 128.
   const double zero = std::nearbyint(-low / static_cast<double>(scale));
   return {scale, qmin + static_cast<int>(std::clamp<double>(zero, 0, qmax - qmin))};
+}
+
+ScaleZeroPoint symmetric_grid(Range range, int qmax) {
+  const double extent = reach(range) / qmax;
+  return {extent < std::numeric_limits<float>::min() ? 1.0f : static_cast<float>(extent), 0};
+}
+
+double mean_square_error(const data::Histogram& histogram, const ScaleZeroPoint& grid, int qmin, int qmax) {
+  const auto total = static_cast<double>(histogram.total());
+  return total == 0 ? 0 : squared_error(sorted_bins(histogram), grid, qmin, qmax) / total;
+}
+
+double mean_square(const data::Histogram& histogram) {
+  double sum = 0;
+  for (const WeightedBin& bin : sorted_bins(histogram)) sum += bin.count * bin.middle * bin.middle;
+  return sum == 0 ? 0 : sum / static_cast<double>(histogram.total());
 }
 
 }  // namespace bevel::passes

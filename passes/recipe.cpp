@@ -2,6 +2,7 @@
 // writing in one canonical form.
 #include "passes/recipe.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -15,6 +16,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::uint64_t kMaxChannels = INT32_MAX;
+constexpr std::string_view kPrecisions[] = {"int8", "int4", "float32"};
+constexpr std::string_view kActivations[] = {"int8", "uint8", "int16", "float32"};
+constexpr std::string_view kRoundings[] = {"nearest", "second-order"};
 constexpr std::string_view kFormat = "bevel-recipe/1";
 
 // An object whose keys are all known.
@@ -36,10 +40,24 @@ Result<std::string> text_of(const Json& json, const std::string& where) {
   return json.get<std::string>();
 }
 
-Result<std::string> one_of(const Json& json, const std::string& where, std::string_view a, std::string_view b) {
+Result<std::string> one_of(const Json& json, const std::string& where, std::span<const std::string_view> words) {
   BEVEL_TRY(std::string text, text_of(json, where));
-  if (text != a && text != b) return fail_input("{}: found '{}', expected '{}' or '{}'", where, printable(text), a, b);
-  return text;
+  if (std::find(words.begin(), words.end(), text) != words.end()) return text;
+  std::string list;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    list += fmt::format("{}'{}'", i == 0 ? "" : i + 1 == words.size() ? " or " : ", ", words[i]);
+  return fail_input("{}: found '{}', expected {}", where, printable(text), list);
+}
+
+Result<bool> truth_of(const Json& json, const std::string& where) {
+  if (!json.is_boolean()) return fail_input("{}: found {}, expected true or false", where, json.type_name());
+  return json.get<bool>();
+}
+
+Result<std::int64_t> block_size_of(const Json& json, const std::string& where) {
+  if (json.is_number_unsigned() && is_block_size(json.get<std::uint64_t>())) return json.get<std::int64_t>();
+  return fail_input("{}: found {}, expected 0, 16, 32, 64 or 128", where,
+                    printable(json.dump(-1, ' ', true, Json::error_handler_t::replace)));
 }
 
 Result<RangeMethod> range_of(const Json& json, const std::string& where) {
@@ -50,23 +68,28 @@ Result<RangeMethod> range_of(const Json& json, const std::string& where) {
 }
 
 Status read_defaults(const Json& json, Recipe& recipe) {
-  constexpr std::string_view kKeys[] = {"weights", "activations", "range", "per_channel"};
+  constexpr std::string_view kKeys[] = {"weights", "activations", "block_size", "range", "rounding", "equalize", "per_channel"};
   BEVEL_TRY_STATUS(check_keys(json, "defaults", kKeys));
   if (json.contains("weights")) {
-    BEVEL_TRY(recipe.precision, one_of(json["weights"], "defaults.weights", "int8", "float32"));
+    BEVEL_TRY(recipe.precision, one_of(json["weights"], "defaults.weights", kPrecisions));
   }
   if (json.contains("activations")) {
-    BEVEL_TRY(recipe.activations, one_of(json["activations"], "defaults.activations", "int8", "uint8"));
+    BEVEL_TRY(recipe.activations, one_of(json["activations"], "defaults.activations", kActivations));
   }
   if (json.contains("range")) {
     BEVEL_TRY(recipe.range, range_of(json["range"], "defaults.range"));
   }
+  if (json.contains("block_size")) {
+    BEVEL_TRY(recipe.block_size, block_size_of(json["block_size"], "defaults.block_size"));
+  }
+  if (json.contains("rounding")) {
+    BEVEL_TRY(recipe.rounding, one_of(json["rounding"], "defaults.rounding", kRoundings));
+  }
+  if (json.contains("equalize")) {
+    BEVEL_TRY(recipe.equalize, truth_of(json["equalize"], "defaults.equalize"));
+  }
   if (json.contains("per_channel")) {
-    const Json& value = json["per_channel"];
-    if (!value.is_boolean()) {
-      return fail_input("defaults.per_channel: found {}, expected true or false", value.type_name());
-    }
-    recipe.per_channel = value.get<bool>();
+    BEVEL_TRY(recipe.per_channel, truth_of(json["per_channel"], "defaults.per_channel"));
   }
   return {};
 }
@@ -76,7 +99,7 @@ Result<NodeChoice> read_choice(const Json& json, const std::string& where) {
   BEVEL_TRY_STATUS(check_keys(json, where, kKeys));
   NodeChoice choice;
   if (json.contains("precision")) {
-    BEVEL_TRY(choice.precision, one_of(json["precision"], where + ".precision", "int8", "float32"));
+    BEVEL_TRY(choice.precision, one_of(json["precision"], where + ".precision", kPrecisions));
   }
   if (json.contains("range")) {
     BEVEL_TRY(choice.range, range_of(json["range"], where + ".range"));
@@ -120,6 +143,11 @@ Result<Recipe> read(const Json& json) {
 
 }  // namespace
 
+std::span<const std::string_view> recipe_precisions() { return kPrecisions; }
+std::span<const std::string_view> recipe_activations() { return kActivations; }
+
+bool is_block_size(std::uint64_t size) { return size == 0 || size == 16 || size == 32 || size == 64 || size == 128; }
+
 Result<Recipe> parse_recipe(std::string_view json, const std::string& source_name) {
   BEVEL_TRY(const Json parsed, parse_strict_json(json, printable(source_name)));
   auto recipe = read(parsed);
@@ -138,7 +166,10 @@ std::string to_json(const Recipe& recipe) {
   json["format"] = kFormat;
   json["defaults"] = {{"weights", recipe.precision},
                       {"range", to_string(recipe.range)},
+                      {"equalize", recipe.equalize},
                       {"per_channel", recipe.per_channel}};
+  if (recipe.rounding) json["defaults"]["rounding"] = *recipe.rounding;
+  if (recipe.block_size != 0) json["defaults"]["block_size"] = recipe.block_size;
   if (recipe.activations) json["defaults"]["activations"] = *recipe.activations;
   json["nodes"] = Json::object();
   for (const auto& [name, choice] : recipe.nodes) {

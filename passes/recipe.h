@@ -2,8 +2,8 @@
 // write the same one.
 //
 // { "format": "bevel-recipe/1",
-//   "defaults": { "weights": "int8", "activations": "uint8", "range": "mse" },
-//   "nodes": { "conv1": { "precision": "float32" }, "fc": { "range": "minmax" } } }
+//   "defaults": { "weights": "int8", "activations": "uint8", "range": "auto", "rounding": "second-order" },
+//   "nodes": { "conv1": { "precision": "float32" }, "fc": { "precision": "int4", "range": "minmax" } } }
 //
 // What a recipe does not say is decided by the target (activations) or by the defaults below.
 #pragma once
@@ -12,7 +12,9 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "lib/ir/graph.h"
 #include "lib/support/result.h"
@@ -21,7 +23,7 @@
 namespace bevel::passes {
 
 struct NodeChoice {
-  std::optional<std::string> precision;       // "int8" or "float32"
+  std::optional<std::string> precision;       // "int8", "int4" or "float32"
   std::optional<RangeMethod> range;           // of the node's output
   std::optional<double> sparsity;             // later issues: read, kept, refused with a clear message when set
   std::optional<std::int64_t> kept_channels;  // output channels that pruning leaves; as sparsity: read, kept, refused
@@ -29,13 +31,24 @@ struct NodeChoice {
 };
 
 struct Recipe {
-  std::string precision = "int8";             // default for every node that can
-  std::optional<std::string> activations;     // "int8" or "uint8" (same integers, shifted by 128); unsaid: the target's, else int8
-  RangeMethod range;                          // default of activations
+  std::string precision = "int8";             // of weights: default for every node that can; as NodeChoice::precision
+  // "int8" or "uint8" (same integers, shifted by 128), "int16", or "float32": weights alone are quantized. Unsaid: the target's, else
+  // int8.
+  std::optional<std::string> activations;
+  std::int64_t block_size = 0;                // of int4 weights of products: elements along k that share a scale; 0: all
+  RangeMethod range{RangeMethod::Kind::automatic};  // default of activations
+  // "nearest" or "second-order" (passes/second_order). Unsaid: second-order where there are samples.
+  std::optional<std::string> rounding;
+  bool equalize = true;                       // scale channels against each other where that lowers the measured error
   bool per_channel = true;
   std::map<std::string, NodeChoice> nodes;    // by durable node name; an op type may not be used here
   bool operator==(const Recipe&) const = default;
 };
+
+// The words that "precision" (and the default "weights") and "activations" may be.
+std::span<const std::string_view> recipe_precisions();
+std::span<const std::string_view> recipe_activations();
+bool is_block_size(std::uint64_t size);  // 0, or a power of two from 16 to 128
 
 Result<Recipe> parse_recipe(std::string_view json, const std::string& source_name);
 Result<Recipe> read_recipe(const std::filesystem::path& path);

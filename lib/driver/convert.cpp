@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // The dtype of activations where neither target, recipe nor flag states one: what every device but x86-64 takes.
-constexpr const char* kNeutralActivations = "int8";
+constexpr const char* kNeutralActivations = "uint8";
 
 Result<std::optional<Staging>> stage_beside(const fs::path& out, bool dry_run) {
   if (out.filename().empty())
@@ -219,10 +219,12 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
     } else {
       RecipeFlags flags;
       flags.recipe = request.recipe;
-      BEVEL_TRY(const passes::Recipe recipe, choose_recipe(flags, kNeutralActivations, model.graph));
+      BEVEL_TRY(const passes::Recipe recipe, choose_recipe(flags, kNeutralActivations, model));
       passes::PassContext context;
       context.measure = calibration ? calibration->measure.get() : nullptr;
       context.recipe = &recipe;
+      const Model reference = model;
+      context.reference = &reference;
       BEVEL_TRY(reports, of_file(request.model, passes::run_pipeline(model, pipeline, context, options)));
     }
     for (const passes::PassReport& report : reports) {
@@ -260,7 +262,10 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
   // A dry run still quantizes a throw-away copy: it finds what the real run would stumble over.
   RecordingMeasure recorder(*calibration.measure);
   Model trial = source.model;
-  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(trial, passes::Recipe{}, recorder)));
+  passes::Recipe recipe;
+  recipe.rounding = "nearest";  // what a profile can be asked for
+  recipe.equalize = false;
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(trial, recipe, &recorder)));
   record.stays_float = std::move(quantized.stays_float);
   calibration::Profile profile{calibration::model_hash(source.model), calibration.source.sha256, recorder.take()};
   for (const fs::path& path : request.merge) {
@@ -309,13 +314,14 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   record.nodes_before = model.graph.node_count();
   BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(model)));
   const Model simplified = model;
-  BEVEL_TRY(const passes::Recipe recipe, choose_recipe(request.recipe, activations, model.graph));
+  BEVEL_TRY(passes::Recipe recipe, choose_recipe(request.recipe, activations, model));
   WorkerPool pool(request.threads);
   BEVEL_TRY(auto calibration,
             optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool,
                                  source.bounds));
-  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, *calibration->measure)));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr)));
   record.stays_float = std::move(quantized.stays_float);
+  record.notes.insert(record.notes.end(), quantized.notes.begin(), quantized.notes.end());
   if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
   calibration.reset();  // a profile is large, and the check below has no use for it
   BEVEL_TRY_STATUS(of_file(request.model, put_in_opset(model, request.opset)));

@@ -70,11 +70,16 @@ class ForecastMeasure final : public data::Measure {
   }
 };
 
-Result<Quantized> run_quantize(Model& model, passes::PassContext context) {
-  BEVEL_TRY(const auto pipeline, passes::parse_pipeline("quantize"));
+Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, passes::PassContext context) {
+  BEVEL_TRY(const auto pipeline, passes::parse_pipeline(pipeline_text));
   BEVEL_TRY(const auto reports, passes::run_pipeline(model, pipeline, context));
   Quantized quantized;
   for (const passes::PassReport& report : reports) {
+    if (report.pass != "quantize") {
+      for (const passes::NodeNote& note : report.stats.notes)
+        quantized.notes.push_back(fmt::format("{}: {} ({}): {}", report.pass, printable(note.node), printable(note.op_type), note.text));
+      continue;
+    }
     quantized.changes += report.stats.changes;
     for (const passes::NodeNote& note : report.stats.notes) quantized.stays_float.push_back({note.node, note.op_type, note.text});
   }
@@ -86,11 +91,23 @@ Result<Quantized> run_quantize(Model& model, passes::PassContext context) {
 
 }  // namespace
 
-Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure) {
+Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure) {
+  const bool samples = measure != nullptr && measure->has_samples();
+  const bool asked = recipe.rounding == "second-order";
+  if (asked && !samples)
+    return fail(ExitCode::usage, "rounding \"second-order\" looks at samples, and there are none: give calibration data, or the rounding "
+                "\"nearest\".");
+  if (!recipe.rounding) recipe.rounding = samples && passes::find_pass("round-weights") != nullptr ? "second-order" : "nearest";
+  const Model reference = model;
   passes::PassContext context;
-  context.measure = &measure;
+  context.measure = measure;
   context.recipe = &recipe;
-  return run_quantize(model, context);
+  context.reference = &reference;
+  const bool second_order = recipe.rounding == "second-order";
+  BEVEL_TRY(Quantized quantized, run_quantize(model, second_order ? "quantize,round-weights" : "quantize", context));
+  if (!asked && !second_order && measure != nullptr)
+    quantized.notes.push_back("weights are rounded to nearest: rounding by second moments looks at samples, which a profile does not hold");
+  return quantized;
 }
 
 Result<Quantized> forecast_quantized(Model& model) {
@@ -100,7 +117,7 @@ Result<Quantized> forecast_quantized(Model& model) {
   context.measure = &measure;
   context.recipe = &recipe;
   context.forms_only = true;
-  return run_quantize(model, context);
+  return run_quantize(model, "quantize", context);
 }
 
 }  // namespace bevel::driver

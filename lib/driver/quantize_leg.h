@@ -29,6 +29,7 @@ Result<Calibration> calibrate_from_profile(const std::filesystem::path& profile)
 struct Quantized {
   std::vector<report::FloatRow> stays_float;  // compute nodes, with reasons
   std::size_t changes = 0;                    // nodes that now compute in integers
+  std::vector<std::string> notes;             // of what the passes found, for the report
   bool already = false;                       // nothing changed, because nodes compute in integers as the model came
 };
 constexpr const char* kAlreadyQuantized = "quantize changed nothing: the model is quantized already";
@@ -36,8 +37,9 @@ constexpr const char* kAlreadyQuantized = "quantize changed nothing: the model i
 constexpr const char* kNothingQuantized =
     "quantize changed nothing: no node of this model can compute in 8-bit integers under this recipe; every compute node "
     "that stays float is listed with its reason";
-// Runs the quantize pass on a simplified, inferred model.
-Result<Quantized> quantize_model(Model& model, const passes::Recipe& recipe, data::Measure& measure);
+// Runs the passes that the recipe asks for on a simplified, inferred model. What the recipe leaves open (the rounding) is decided here and
+// written into it. `measure` may be absent where weights alone are quantized, to nearest.
+Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure);
 // The same by the default recipe, with no data and without reading a weight: which nodes have an integer form, and the form of the
 // result, whose scales and weights mean nothing.
 Result<Quantized> forecast_quantized(Model& model);

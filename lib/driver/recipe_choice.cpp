@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lib/driver/presets.h"
 #include "passes/ranges.h"
 
 namespace bevel::driver {
@@ -25,19 +26,29 @@ std::vector<std::string> split_names(const std::vector<std::string>& texts, cons
   return names;
 }
 
+Result<std::string> one_of(const char* flag, const std::string& text, std::span<const std::string_view> words) {
+  if (std::find(words.begin(), words.end(), text) != words.end()) return text;
+  std::string list;
+  for (std::size_t i = 0; i < words.size(); ++i) list += fmt::format("{}{}", i == 0 ? "" : i + 1 == words.size() ? " or " : ", ", words[i]);
+  return fail(ExitCode::usage, "{} '{}': expected {}.", flag, printable(text), list);
+}
+
 }  // namespace
 
-Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Graph& graph) {
-  passes::Recipe recipe;
+Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Model& model) {
+  const Graph& graph = model.graph;
+  if (flags.recipe && flags.preset) return fail(ExitCode::usage, "--recipe and --preset exclude each other: give one of them.");
+  BEVEL_TRY(passes::Recipe recipe, recipe_of_preset(flags.preset.value_or(std::string(kDefaultPreset)), model));
   if (flags.recipe) {
     BEVEL_TRY(recipe, passes::read_recipe(*flags.recipe));
     auto known = passes::check_recipe(recipe, graph);
     if (!known) return located(printable(flags.recipe->string()), std::move(known).error());
   }
   if (flags.activations) {
-    if (*flags.activations != "int8" && *flags.activations != "uint8")
-      return fail(ExitCode::usage, "--activations '{}': expected int8 or uint8.", printable(*flags.activations));
-    recipe.activations = *flags.activations;
+    BEVEL_TRY(recipe.activations, one_of("--activations", *flags.activations, passes::recipe_activations()));
+  }
+  if (flags.weights) {
+    BEVEL_TRY(recipe.precision, one_of("--weights", *flags.weights, passes::recipe_precisions()));
   }
   if (!recipe.activations) recipe.activations = default_activations;
   if (flags.range) {

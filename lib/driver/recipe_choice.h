@@ -14,13 +14,15 @@ namespace bevel::driver {
 
 struct RecipeFlags {
   std::optional<std::filesystem::path> recipe;
+  std::optional<std::string> preset;       // instead of a recipe; presets.h
   std::vector<std::string> keep_float;     // node names, or op types
   std::optional<std::string> range;        // "minmax", ...
-  std::optional<std::string> activations;  // "int8", "uint8"
+  std::optional<std::string> activations;  // as in the recipe
+  std::optional<std::string> weights;      // as in the recipe: "int8", "int4"
 };
 
-// `default_activations`: the target's, where neither flag nor recipe states one. Flags go over the recipe file. `graph` is the simplified one,
-// whose node names recipes speak of. Exit 2 for a wrong flag, 5 for a wrong recipe.
-Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Graph& graph);
+// `default_activations`: the target's, where neither flag nor recipe states one. Flags go over the recipe file or preset. `model` is the simplified one,
+// whose node names recipes speak of, its types inferred. Exit 2 for a wrong flag, 5 for a wrong recipe.
+Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Model& model);
 
 }  // namespace bevel::driver

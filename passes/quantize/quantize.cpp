@@ -1,9 +1,10 @@
-// quantize: float32 to 8-bit integers, written as ONNX's own QuantizeLinear / DequantizeLinear (QDQ).
+// quantize: float32 to integers, of 8 bits if nothing else is asked for, written as ONNX's own QuantizeLinear / DequantizeLinear (QDQ).
 //
 // What it does. Every node that can compute in integers reads 8-bit operands and writes an 8-bit result:
-//   weights        symmetric int8 per output channel, scale = max|w| / 127; the float tensor goes, the file shrinks to a quarter
+//   weights        symmetric int8 per output channel, scale = max|w| / 127; the float tensor goes, the file shrinks to a quarter. int4 (per
+//                  channel, or per block of the sum's elements) where the recipe says so
 //   biases         int32 with scale sx * sw, so that they add to the accumulator as they stand
-//   activations    asymmetric 8 bits per tensor; int8 or uint8, the same integers shifted by 128
+//   activations    asymmetric 8 bits per tensor; int8 or uint8, the same integers shifted by 128; or symmetric int16
 //   movement       (Reshape, Concat, MaxPool, ...) one scale for everything that is moved together
 //   Softmax        its stated scale, 1/256, zero point at the minimum
 // An activation function that only clamps (Relu, Clip) goes when the result's 8-bit range implies it: Q(clamp(x)) = Q(x).
@@ -32,10 +33,13 @@
 
 #include "lib/ops/facts_derived.h"
 #include "lib/ops/op.h"
+#include "lib/ops/opset.h"
 #include "lib/ops/semantics.h"
 #include "passes/pass.h"
+#include "passes/quantize/automatic_range.h"
 #include "passes/quantize/scales.h"
 #include "passes/quantize/selection.h"
+#include "passes/quantize/weight_only.h"
 #include "passes/quantize/weights.h"
 
 namespace bevel::passes {
@@ -44,8 +48,9 @@ namespace {
 using ops::QuantRole;
 
 constexpr OptionRecord kOptions[] = {
-    {"activations", "", "int8 or uint8 (default: the recipe's, else int8)"},
-    {"range", "", "minmax, percentile, percentile:P, mse or entropy (default: the recipe's)"},
+    {"activations", "", "int8, uint8, int16, or float32 for weights alone (default: the recipe's, else int8)"},
+    {"weights", "", "int8 or int4 (default: the recipe's)"},
+    {"range", "", "auto, minmax, percentile, percentile:P, mse or entropy (default: the recipe's)"},
     {"keep-float", "", "names of nodes or op types that stay in float, separated by commas (in a pipeline: semicolons)"},
 };
 
@@ -59,9 +64,9 @@ bool implied(const ops::Interval& clamp, const ScaleZeroPoint& grid, const Activ
 class Quantizer {
  public:
   Quantizer(Model& model, const std::vector<ops::Facts>& facts, const Selection& selection, const Grids& grids,
-            const ActivationFormat& format, bool per_channel, bool forms_only)
+            const ActivationFormat& format, const Recipe& recipe, bool forms_only)
       : graph_(model.graph), facts_(facts), selection_(selection), grids_(grids), format_(format),
-        constants_(model.graph, forms_only), parameters_(grids.components.size()), per_channel_(per_channel) {}
+        constants_(model.graph, forms_only), parameters_(grids.components.size()), recipe_(recipe) {}
 
   Status run() {
     for (const NodeId id : graph_.node_order()) {
@@ -154,10 +159,18 @@ class Quantizer {
     const bool has_bias =
         facts.value.bias_operand >= 0 && bias_operand < node.inputs.size() && node.inputs[bias_operand].valid();
     const ValueId bias = has_bias ? node.inputs[bias_operand] : ValueId();
-    const auto axis = per_channel_ ? ops::channel_axis(facts.space, static_cast<int>(weight_operand)) : std::nullopt;
+    const auto axis = recipe_.per_channel ? ops::channel_axis(facts.space, static_cast<int>(weight_operand)) : std::nullopt;
+    const WeightFormat format = weight_format(recipe_, node.name);
+    if (!has_bias) {
+      if (const auto blocks = block_axis(facts, *graph_.constant(weight), format)) {
+        BEVEL_TRY(const ValueId dequantized, constants_.weight_in_blocks(weight, *blocks, format, id));
+        graph_.set_operand(id, weight_operand, dequantized);
+        return {};
+      }
+    }
     BEVEL_TRY(const std::vector<float> scales,
-              constants_.scales_of(*graph_.constant(weight), axis, graph_.constant(bias), input_scale));
-    graph_.set_operand(id, weight_operand, constants_.weight(weight, axis, scales, id));
+              constants_.scales_of(*graph_.constant(weight), axis, graph_.constant(bias), input_scale, format));
+    graph_.set_operand(id, weight_operand, constants_.weight(weight, axis, scales, format, id));
     if (has_bias) graph_.set_operand(id, bias_operand, constants_.bias(bias, input_scale, scales, id));
     return {};
   }
@@ -209,14 +222,39 @@ class Quantizer {
   std::vector<Parameters> parameters_;
   std::map<ValueId, ValueId> copies_;
   std::set<ValueId> dequantized_;  // results whose producer now is their DequantizeLinear
-  bool per_channel_;
+  const Recipe& recipe_;
 };
+
+ActivationFormat activation_format(const Recipe& recipe) {
+  if (recipe.activations == "int16") return {DType::int16, -32767, 32767};
+  if (recipe.activations == "uint8") return {DType::uint8, 0, 255};
+  return {DType::int8, -128, 127};
+}
+
+// What the model's integers need of it: DequantizeLinear has an axis since opset 13, int4, int16 and blocks since 21.
+Status reach_opset(Model& model, const Recipe& recipe) {
+  constexpr std::int64_t kPerAxisOpset = 13, kSmallIntegersOpset = 21;
+  if (model.opset() < kPerAxisOpset) {
+    return fail_input("quantize: the model is of opset {}; per-channel scales need {} or later", model.opset(), kPerAxisOpset);
+  }
+  bool small = recipe.precision == "int4" || recipe.activations == "int16";
+  for (const auto& [name, choice] : recipe.nodes) small = small || choice.precision == "int4";
+  if (!small || model.opset() >= kSmallIntegersOpset) return {};
+  return ops::convert_opset(model, kSmallIntegersOpset);
+}
 
 Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
   Recipe recipe = context.recipe != nullptr ? *context.recipe : Recipe();
   if (const std::string& text = options.at("activations"); !text.empty()) recipe.activations = text;
-  if (recipe.activations.value_or("int8") != "int8" && *recipe.activations != "uint8") {
-    return fail(ExitCode::usage, "quantize: activations=\"{}\": expected int8 or uint8", printable(*recipe.activations));
+  if (const std::string& text = options.at("weights"); !text.empty()) recipe.precision = text;
+  const auto known = [](std::span<const std::string_view> words, std::string_view text) {
+    return std::find(words.begin(), words.end(), text) != words.end();
+  };
+  if (!known(recipe_activations(), recipe.activations.value_or("int8"))) {
+    return fail(ExitCode::usage, "quantize: activations=\"{}\": expected int8, uint8, int16 or float32", printable(*recipe.activations));
+  }
+  if (!known(recipe_precisions(), recipe.precision)) {
+    return fail(ExitCode::usage, "quantize: weights=\"{}\": expected int8, int4 or float32", printable(recipe.precision));
   }
   if (const std::string& text = options.at("range"); !text.empty()) {
     auto method = parse_range_method(text);
@@ -264,27 +302,27 @@ bool computes_on_floats(const Graph& graph, NodeId id, const ops::Facts& facts) 
 }
 
 Result<PassStats> run(Model& model, const Options& options, PassContext& context) {
-  constexpr int kPerAxisOpset = 13;  // DequantizeLinear with an axis
-  if (model.opset() < kPerAxisOpset) {
-    return fail_input("quantize: the model is of opset {}; per-channel scales need {} or later", model.opset(), kPerAxisOpset);
-  }
-  if (context.measure == nullptr) return fail(ExitCode::usage, "quantize: it needs calibration data or a profile");
   BEVEL_TRY(const Recipe recipe, recipe_of(options, context));
-  const ActivationFormat format =
-      recipe.activations == "uint8" ? ActivationFormat{DType::uint8, 0, 255} : ActivationFormat{DType::int8, -128, 127};
+  BEVEL_TRY_STATUS(reach_opset(model, recipe));
+  const bool weights_only = recipe.activations == "float32";
+  if (weights_only) return quantize_weights_only(model, recipe, options.at("keep-float"), context.forms_only);
+  if (context.measure == nullptr) return fail(ExitCode::usage, "quantize: it needs calibration data or a profile");
+  const ActivationFormat format = activation_format(recipe);
 
   const std::vector<ops::Facts> facts = all_facts(model);
   BEVEL_TRY(Selection selection, select_nodes(model, facts, recipe, options.at("keep-float")));
   Grids grids = find_components(model, facts, selection, recipe);
   data::Request request;
   request.values = values_to_measure(model.graph, grids);
+  if (context.measure->has_samples() && wants_rows(grids, recipe, format)) request.rows = rows_to_measure(model.graph, facts, selection);
   auto measured = context.measure->measure(model, request);
   if (!measured) {
     if (const auto fault = unusable_constant(model.graph, facts)) return fail_input("{}", *fault);
     return Failure(std::move(measured).error());
   }
   const data::Statistics& statistics = *measured;
-  BEVEL_TRY_STATUS(choose_grids(model.graph, statistics, recipe, format, grids));
+  const ConsumerErrors errors(model, facts, selection, statistics, recipe.rounding != "nearest");
+  BEVEL_TRY_STATUS(choose_grids(model.graph, statistics, recipe, format, errors, grids));
 
   PassStats stats;
   for (const NodeId id : model.graph.node_order()) {
@@ -294,7 +332,7 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
     if (!computes_on_floats(model.graph, id, facts[id.index])) continue;
     stats.notes.push_back({model.graph.node(id).name, model.graph.node(id).op_type, reason});
   }
-  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, grids, format, recipe.per_channel, context.forms_only).run());
+  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, grids, format, recipe, context.forms_only).run());
   return stats;
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "passes/quantize/automatic_range.h"
+
 namespace bevel::passes {
 namespace {
 
@@ -73,6 +75,32 @@ void merge_constant(data::ValueStatistics& into, const Tensor& tensor) {
 
 }  // namespace
 
+namespace {
+
+ScaleZeroPoint grid_of(Range range, const Component& component, const ActivationFormat& format) {
+  for (const double fill : component.fills) {
+    if (!std::isfinite(fill)) continue;
+    range.low = std::min(range.low, static_cast<float>(fill));
+    range.high = std::max(range.high, static_cast<float>(fill));
+  }
+  return format.symmetric() ? symmetric_grid(range, format.qmax) : affine_grid(range, format.qmin, format.qmax);
+}
+
+// What "auto" chooses from.
+std::vector<ScaleZeroPoint> candidate_grids(const data::ValueStatistics& statistics, const Component& component,
+                                            const ActivationFormat& format) {
+  using Kind = RangeMethod::Kind;
+  std::vector<ScaleZeroPoint> grids;
+  for (const RangeMethod& method : {RangeMethod{Kind::minmax}, RangeMethod{Kind::mse}, RangeMethod{Kind::percentile, 99.999},
+                                    RangeMethod{Kind::percentile, 99.99}, RangeMethod{Kind::percentile, 99.9}, RangeMethod{Kind::entropy}}) {
+    const ScaleZeroPoint grid = grid_of(choose_range(statistics, method, 8, false), component, format);
+    if (std::find(grids.begin(), grids.end(), grid) == grids.end()) grids.push_back(grid);
+  }
+  return grids;
+}
+
+}  // namespace
+
 Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, Selection& selection, const Recipe& recipe) {
   const Graph& graph = model.graph;
   Components components(graph.value_capacity());
@@ -134,11 +162,19 @@ std::vector<std::string> values_to_measure(const Graph& graph, const Grids& grid
   return names;
 }
 
+bool wants_rows(const Grids& grids, const Recipe& recipe, const ActivationFormat& format) {
+  return !format.symmetric() && std::any_of(grids.components.begin(), grids.components.end(), [&](const Component& component) {
+    return component.method.value_or(recipe.range).kind == RangeMethod::Kind::automatic;
+  });
+}
+
 Status choose_grids(const Graph& graph, const data::Statistics& statistics, const Recipe& recipe,
-                    const ActivationFormat& format, Grids& grids) {
+                    const ActivationFormat& format, const ConsumerErrors& errors, Grids& grids) {
   for (Component& component : grids.components) {
     if (component.fixed_scale) {
-      component.grid = {static_cast<float>(*component.fixed_scale), format.qmin};
+      // Stated for 8 bits from the minimum up; 16 symmetric bits divide it by 128.
+      component.grid = format.symmetric() ? ScaleZeroPoint{static_cast<float>(*component.fixed_scale / 128), 0}
+                                          : ScaleZeroPoint{static_cast<float>(*component.fixed_scale), format.qmin};
       continue;
     }
     data::ValueStatistics merged;
@@ -154,13 +190,16 @@ Status choose_grids(const Graph& graph, const data::Statistics& statistics, cons
       }
       data::merge(merged, found->second);
     }
-    Range range = choose_range(merged, component.method.value_or(recipe.range), 8, false);
-    for (const double fill : component.fills) {
-      if (!std::isfinite(fill)) continue;
-      range.low = std::min(range.low, static_cast<float>(fill));
-      range.high = std::max(range.high, static_cast<float>(fill));
+    const RangeMethod method = component.method.value_or(recipe.range);
+    // 16 bits resolve any range: what is clipped would be the whole error.
+    if (format.symmetric()) {
+      component.grid = grid_of(choose_range(merged, {}, 16, true), component, format);
+    } else if (method.kind == RangeMethod::Kind::automatic) {
+      const auto candidates = candidate_grids(merged, component, format);
+      component.grid = candidates[errors.best(component, merged, candidates, format)];
+    } else {
+      component.grid = grid_of(choose_range(merged, method, 8, false), component, format);
     }
-    component.grid = affine_grid(range, format.qmin, format.qmax);
   }
   return {};
 }

@@ -14,11 +14,14 @@
 
 namespace bevel::passes {
 
-// 8-bit integers of activations: int8, or the same shifted by 128.
+// Integers of activations: int8, or the same shifted by 128; int16 symmetric about zero.
 struct ActivationFormat {
   DType dtype = DType::int8;
   int qmin = -128, qmax = 127;
+  [[nodiscard]] bool symmetric() const { return dtype == DType::int16; }
 };
+
+class ConsumerErrors;
 
 struct Component {
   std::vector<ValueId> values;              // in discovery order; the first names the scale
@@ -45,7 +48,11 @@ Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, 
 // Names to measure: the sources that are not constant.
 std::vector<std::string> values_to_measure(const Graph& graph, const Grids& grids);
 
+// Whether some grid is chosen by "auto", which looks at rows.
+bool wants_rows(const Grids& grids, const Recipe& recipe, const ActivationFormat& format);
+
+// `errors` judges the candidates of "auto".
 Status choose_grids(const Graph& graph, const data::Statistics& statistics, const Recipe& recipe,
-                    const ActivationFormat& format, Grids& grids);
+                    const ActivationFormat& format, const ConsumerErrors& errors, Grids& grids);
 
 }  // namespace bevel::passes

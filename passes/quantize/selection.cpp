@@ -22,6 +22,7 @@ class Selector {
     selection_.reason.assign(graph_.node_capacity(), "");
     selection_.quantized_before.assign(graph_.node_capacity(), false);
     selection_.clamps.resize(graph_.node_capacity());
+    selection_.kept.assign(graph_.node_capacity(), false);
   }
 
   Status read_keep_float(std::string_view words) {
@@ -43,7 +44,9 @@ class Selector {
   Selection run() {
     const auto order = graph_.node_order();
     for (const NodeId id : order) {
-      std::string why = refusal(id);
+      std::string why = asked_for_float(graph_.node(id));
+      selection_.kept[id.index] = !why.empty();
+      if (why.empty()) why = refusal(id);
       if (why.empty() && reads_dequantized(graph_.node(id))) {
         selection_.quantized_before[id.index] = result_is_quantized(id);
         why = selection_.quantized_before[id.index] ? "it is quantized already"
@@ -62,15 +65,18 @@ class Selector {
   [[nodiscard]] const ops::ValueFacts& value_facts(NodeId id) const { return facts_[id.index].value; }
   [[nodiscard]] bool is_move(NodeId id) const { return value_facts(id).quant == QuantRole::same_scale; }
 
-  // Why a node cannot compute in integers; empty when it can.
-  [[nodiscard]] std::string refusal(NodeId id) const {
-    const Node& node = graph_.node(id);
-    const ops::ValueFacts& facts = value_facts(id);
+  [[nodiscard]] std::string asked_for_float(const Node& node) const {
     if (keep_float_.contains(node.name) || keep_float_.contains(node.op_type)) return "kept in float (keep-float)";
     const auto choice = recipe_.nodes.find(node.name);
     const std::string& precision = choice != recipe_.nodes.end() && choice->second.precision ? *choice->second.precision
                                                                                                : recipe_.precision;
-    if (precision != "int8") return fmt::format("kept in float (recipe: precision {})", precision);
+    return precision == "float32" ? "kept in float (recipe: precision float32)" : "";
+  }
+
+  // Why a node cannot compute in integers; empty when it can.
+  [[nodiscard]] std::string refusal(NodeId id) const {
+    const Node& node = graph_.node(id);
+    const ops::ValueFacts& facts = value_facts(id);
     if (ops::find_op(node) == nullptr) return "unknown op";
     if (facts.quant == QuantRole::none) return "the op has no 8-bit form, in general or with these operands";
     if (facts.data_operands.empty()) return "the op has no data operand";

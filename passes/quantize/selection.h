@@ -23,6 +23,8 @@ struct Selection {
   // By node index: clamps (in execution order) whose only input is the result of this integer node and of nothing else; they
   // belong to its output's quantization. Such clamps are not `integer` themselves.
   std::vector<std::vector<NodeId>> clamps;
+  std::vector<bool> kept;             // by node index: float because keep-float or the recipe says so
+  [[nodiscard]] bool kept_float(NodeId id) const { return kept[id.index]; }
   [[nodiscard]] bool is_integer(NodeId id) const { return id.valid() && integer[id.index]; }
 };
 

@@ -5,13 +5,13 @@
 #include <limits>
 #include <tuple>
 
+#include "lib/ops/facts_derived.h"
 #include "lib/ops/requantize.h"
 #include "lib/support/check.h"
 
 namespace bevel::passes {
 namespace {
 
-constexpr int kWeightMax = 127;                      // -128 is left out: symmetric, and products fit 15 bits
 constexpr double kBiasLimit = 1073741824.0;          // 2^30
 constexpr int kBiasRole = -2;  // beside a weight's axis (-1: none) in the sharing key
 
@@ -51,8 +51,20 @@ Tensor bias_per_channel(const Tensor& bias, std::size_t channels) {
 
 }  // namespace
 
+WeightFormat weight_format(const Recipe& recipe, const std::string& node) {
+  const auto choice = recipe.nodes.find(node);
+  const std::string& precision = choice != recipe.nodes.end() && choice->second.precision ? *choice->second.precision : recipe.precision;
+  return precision == "int4" ? WeightFormat::int4(recipe.block_size) : WeightFormat();
+}
+
+std::optional<int> block_axis(const ops::Facts& facts, const Tensor& weight, const WeightFormat& format) {
+  const auto axis = ops::channel_axis(facts.space, 1);
+  if (format.block == 0 || !axis || weight.rank() != 2) return std::nullopt;
+  return 1 - *axis;
+}
+
 Result<std::vector<float>> weight_scales(const Tensor& weight, std::optional<int> axis, const Tensor* bias,
-                                         float input_scale) {
+                                         float input_scale, const WeightFormat& format) {
   const Layout layout = layout_of(weight, axis);
   std::vector<float> largest(static_cast<std::size_t>(layout.channels), 0.0f);
   const auto values = weight.values<float>();
@@ -67,7 +79,7 @@ Result<std::vector<float>> weight_scales(const Tensor& weight, std::optional<int
   if (bias != nullptr && bias->size() != 1 && bias->size() % layout.channels != 0) {
     return fail_input("{} biases do not fit {} output channels", bias->size(), layout.channels);
   }
-  for (std::size_t channel = 0; channel < scales.size(); ++channel) scales[channel] = largest[channel] / kWeightMax;
+  for (std::size_t channel = 0; channel < scales.size(); ++channel) scales[channel] = largest[channel] / static_cast<float>(format.qmax);
   if (bias != nullptr) {
     const Tensor floats = bias_per_channel(*bias, scales.size());
     const auto biases = floats.values<float>();
@@ -87,13 +99,61 @@ Result<std::vector<float>> weight_scales(const Tensor& weight, std::optional<int
   return scales;
 }
 
-Tensor quantize_weight(const Tensor& weight, std::optional<int> axis, const std::vector<float>& scales) {
-  Tensor result = Tensor::zeros(DType::int8, weight.dims());
+Tensor quantize_weight(const Tensor& weight, std::optional<int> axis, const std::vector<float>& scales, const WeightFormat& format) {
+  Tensor result = Tensor::zeros(format.dtype, weight.dims());
   const auto values = weight.values<float>();
-  const auto integers = result.mutable_values<std::int8_t>();
+  const ops::IntegerRange range{-format.qmax, format.qmax};
   for_each_element(layout_of(weight, axis), [&](std::size_t channel, std::int64_t index) {
-    const auto at = static_cast<std::size_t>(index);
-    integers[at] = static_cast<std::int8_t>(rounded(values[at], scales[channel], 0, {-kWeightMax, kWeightMax}));
+    result.set_from_int64(index, rounded(values[static_cast<std::size_t>(index)], scales[channel], 0, range));
+  });
+  return result;
+}
+
+namespace {
+
+// visit(block's index in the scales, element index)
+template <typename Visit>
+void for_each_in_blocks(const Tensor& matrix, int axis, std::int64_t block, const Visit& visit) {
+  const std::int64_t rows = matrix.dim(0), columns = matrix.dim(1);
+  const std::int64_t scale_columns = axis == 1 ? (columns + block - 1) / block : columns;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::int64_t at = axis == 0 ? (row / block) * scale_columns + column : row * scale_columns + column / block;
+      visit(static_cast<std::size_t>(at), row * columns + column);
+    }
+  }
+}
+
+}  // namespace
+
+Result<Tensor> block_scales(const Tensor& matrix, int axis, const WeightFormat& format) {
+  Dims dims{matrix.dim(0), matrix.dim(1)};
+  auto& extent = dims[static_cast<std::size_t>(axis)];
+  extent = (extent + format.block - 1) / format.block;
+  Tensor scales = Tensor::zeros(DType::float32, dims);
+  const auto largest = scales.mutable_values<float>();
+  const auto values = matrix.values<float>();
+  bool finite = true;
+  for_each_in_blocks(matrix, axis, format.block, [&](std::size_t at, std::int64_t index) {
+    const float magnitude = std::fabs(values[static_cast<std::size_t>(index)]);
+    finite = finite && std::isfinite(magnitude);
+    largest[at] = std::max(largest[at], magnitude);
+  });
+  if (!finite) return fail_input("a weight is NaN or infinite");
+  for (float& scale : largest) {
+    scale /= static_cast<float>(format.qmax);
+    if (scale < std::numeric_limits<float>::min()) scale = 1.0f;
+  }
+  return scales;
+}
+
+Tensor quantize_blocks(const Tensor& matrix, int axis, const Tensor& scales, const WeightFormat& format) {
+  Tensor result = Tensor::zeros(format.dtype, matrix.dims());
+  const auto values = matrix.values<float>();
+  const auto steps = scales.values<float>();
+  const ops::IntegerRange range{-format.qmax, format.qmax};
+  for_each_in_blocks(matrix, axis, format.block, [&](std::size_t at, std::int64_t index) {
+    result.set_from_int64(index, rounded(values[static_cast<std::size_t>(index)], steps[at], 0, range));
   });
   return result;
 }
@@ -121,19 +181,20 @@ Tensor quantize_to_grid(const Tensor& tensor, const ScaleZeroPoint& grid, const 
 }
 
 Result<std::vector<float>> ConstantQuantizer::scales_of(const Tensor& weight, std::optional<int> axis, const Tensor* bias,
-                                                        float input_scale) const {
-  if (!forms_only_) return weight_scales(weight, axis, bias, input_scale);
+                                                        float input_scale, const WeightFormat& format) const {
+  if (!forms_only_) return weight_scales(weight, axis, bias, input_scale, format);
   return std::vector<float>(axis ? static_cast<std::size_t>(weight.dim(static_cast<std::size_t>(*axis))) : 1, 1.0f);
 }
 
 ValueId ConstantQuantizer::dequantize(const std::string& base, Tensor integers, Tensor scale, Tensor zero_point,
-                                      std::optional<int> axis, NodeId position) {
+                                      std::optional<int> axis, NodeId position, std::int64_t block) {
   const Type type = Type::tensor(DType::float32, integers.dims());
   const ValueId quantized = graph_.add_constant(base + "_quantized", std::move(integers));
   const ValueId scales = graph_.add_constant(base + "_scale", std::move(scale));
   const ValueId zeros = graph_.add_constant(base + "_zero_point", std::move(zero_point));
   std::vector<Attribute> attributes;
   if (axis) attributes.push_back({"axis", static_cast<std::int64_t>(*axis), ""});
+  if (block != 0) attributes.push_back({"block_size", block, ""});
   const ValueId result = graph_
                              .build_before(position, "DequantizeLinear", base + "_dequantize", {quantized, scales, zeros},
                                            std::move(attributes), type)
@@ -143,22 +204,40 @@ ValueId ConstantQuantizer::dequantize(const std::string& base, Tensor integers, 
 }
 
 ValueId ConstantQuantizer::weight(ValueId weight, std::optional<int> axis, const std::vector<float>& scales,
-                                          NodeId position) {
-  auto& made = made_[{weight, axis.value_or(-1), scales}];
+                                  const WeightFormat& format, NodeId position) {
+  auto& made = made_[{weight, axis.value_or(-1), scales, format.dtype, 0}];
   if (made.valid()) return made;
   const Value& value = graph_.value(weight);
   const auto count = static_cast<std::int64_t>(scales.size());
   const Dims dims = axis ? Dims{count} : Dims{};
-  Tensor integers = forms_only_ ? Tensor::zeros(DType::int8, value.constant->dims()) : quantize_weight(*value.constant, axis, scales);
-  made = dequantize(std::string(value.name), std::move(integers), Tensor::of<float>(dims, scales), Tensor::zeros(DType::int8, dims),
-                    axis, position);
+  Tensor integers = forms_only_ ? Tensor::zeros(format.dtype, value.constant->dims())
+                                : quantize_weight(*value.constant, axis, scales, format);
+  made = dequantize(std::string(value.name), std::move(integers), Tensor::of<float>(dims, scales),
+                    Tensor::zeros(format.dtype, dims), axis, position);
+  return made;
+}
+
+Result<ValueId> ConstantQuantizer::weight_in_blocks(ValueId weight, int axis, const WeightFormat& format, NodeId position) {
+  auto& made = made_[{weight, axis, {}, format.dtype, format.block}];
+  if (made.valid()) return made;
+  const Value& value = graph_.value(weight);
+  const Tensor& matrix = *value.constant;
+  Dims dims{matrix.dim(0), matrix.dim(1)};
+  dims[static_cast<std::size_t>(axis)] = (dims[static_cast<std::size_t>(axis)] + format.block - 1) / format.block;
+  Tensor scales = Tensor::zeros(DType::float32, dims);
+  if (!forms_only_) {
+    BEVEL_TRY(scales, block_scales(matrix, axis, format));
+  }
+  Tensor integers = forms_only_ ? Tensor::zeros(format.dtype, matrix.dims()) : quantize_blocks(matrix, axis, scales, format);
+  Tensor zeros = Tensor::zeros(format.dtype, dims);
+  made = dequantize(std::string(value.name), std::move(integers), std::move(scales), std::move(zeros), axis, position, format.block);
   return made;
 }
 
 ValueId ConstantQuantizer::bias(ValueId bias, float input_scale, const std::vector<float>& scales, NodeId position) {
   std::vector<float> steps(scales.size());
   for (std::size_t i = 0; i < steps.size(); ++i) steps[i] = input_scale * scales[i];
-  auto& made = made_[{bias, kBiasRole, steps}];
+  auto& made = made_[{bias, kBiasRole, steps, DType::int32, 0}];
   if (made.valid()) return made;
   const Value& value = graph_.value(bias);
   const Tensor floats = bias_per_channel(*value.constant, scales.size());

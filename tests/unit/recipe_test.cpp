@@ -28,7 +28,8 @@ bool has(const std::string& text, const char* part) {
 }
 
 const char* const kFull = R"({ "format": "bevel-recipe/1",
-  "defaults": { "weights": "float32", "activations": "uint8", "range": "percentile:99.9", "per_channel": false },
+  "defaults": { "weights": "float32", "activations": "uint8", "range": "percentile:99.9", "per_channel": false, "block_size": 32,
+                "rounding": "nearest", "equalize": false },
   "nodes": { "conv1": { "precision": "float32" }, "fc/1": { "range": "minmax", "sparsity": 0.5, "kept_channels": 12, "precision": "int8" } } })";
 
 }  // namespace
@@ -42,6 +43,9 @@ TEST_CASE("a recipe reads, writes, and reads back the same") {
   CHECK(recipe->range.kind == RangeMethod::Kind::percentile);
   CHECK(recipe->range.percentile == 99.9);
   CHECK_FALSE(recipe->per_channel);
+  CHECK(recipe->block_size == 32);
+  CHECK(recipe->rounding == "nearest");
+  CHECK_FALSE(recipe->equalize);
   REQUIRE(recipe->nodes.size() == 2);
   CHECK(recipe->nodes.at("conv1").precision == "float32");
   CHECK(recipe->nodes.at("fc/1").sparsity == 0.5);
@@ -72,9 +76,10 @@ TEST_CASE("wrong recipes are refused") {
   CHECK(has(refused(R"({"format": 1})"), "format: found number, expected a string"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "default": {}})"), "unknown key 'default' (did you mean 'defaults'?)"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weight": "int8"}})"), "(did you mean 'weights'?)"));
-  CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weights": "int4"}})"),
-            "defaults.weights: found 'int4', expected 'int8' or 'float32'"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weights": "int5"}})"),
+            "defaults.weights: found 'int5', expected 'int8', 'int4' or 'float32'"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"range": "median"}})"), "defaults.range: "));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"block_size": 48}})"), "defaults.block_size: found 48, expected"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"per_channel": 1}})"), "expected true or false"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": {"sparsity": 1}}})"), "nodes['a'].sparsity: found 1"));
   for (const char* wrong : {"0", "-3", "2.5", "\"all\"", "3000000000"}) {
@@ -125,7 +130,7 @@ TEST_CASE("activations: a flag, then the recipe, then the target's default") {
     std::ofstream(path) << R"({"format": "bevel-recipe/1", "defaults": )" << defaults << "}";
     driver::RecipeFlags flags = given;
     flags.recipe = path;
-    const auto recipe = driver::choose_recipe(flags, "uint8", model->graph);
+    const auto recipe = driver::choose_recipe(flags, "uint8", *model);
     INFO((recipe ? "" : recipe.error().message));
     REQUIRE(recipe.has_value());
     return recipe->activations.value_or("none");

@@ -1,0 +1,83 @@
+#include "passes/quantize/weight_only.h"
+
+#include <optional>
+#include <vector>
+
+#include "lib/ops/facts_derived.h"
+#include "lib/ops/op.h"
+#include "lib/ops/semantics.h"
+#include "passes/quantize/selection.h"
+#include "passes/quantize/weights.h"
+
+namespace bevel::passes {
+namespace {
+
+// Below, scales and the node itself weigh as much as what is saved.
+constexpr std::int64_t kLeastElements = 256;
+
+bool holds_weights(const Graph& graph, const Node& node, std::size_t operand, const ops::Facts& facts) {
+  const ValueId value = node.inputs[operand];
+  const Tensor* constant = value.valid() ? graph.constant(value) : nullptr;
+  if (constant == nullptr || graph.value(value).is_input || constant->dtype() != DType::float32) return false;
+  if (constant->rank() < 2 || constant->size() < kLeastElements || static_cast<int>(operand) == facts.value.bias_operand) return false;
+  switch (facts.space.kind) {
+    case ops::OpKind::bilinear:
+    case ops::OpKind::opaque:  // recurrent layers
+      return true;
+    case ops::OpKind::move: {  // a table: its rows are picked by something computed
+      const auto& data = facts.value.data_operands;
+      return data.size() == 1 && data[0] == static_cast<int>(operand);
+    }
+    case ops::OpKind::elementwise:
+    case ops::OpKind::reduce: break;
+  }
+  return false;
+}
+
+// Scales run along the channels of a product; else along the rows of the last two axes: a table's rows, a recurrent layer's gates.
+int scale_axis(const Tensor& weight, std::size_t operand, const ops::Facts& facts) {
+  if (facts.space.kind == ops::OpKind::bilinear) {
+    if (const auto axis = ops::channel_axis(facts.space, static_cast<int>(operand))) return *axis;
+  }
+  return static_cast<int>(weight.rank()) - 2;
+}
+
+}  // namespace
+
+Result<PassStats> quantize_weights_only(Model& model, const Recipe& recipe, std::string_view keep_float, bool forms_only) {
+  Graph& graph = model.graph;
+  const std::vector<ops::Facts> facts = all_facts(model);
+  BEVEL_TRY(const Selection selection, select_nodes(model, facts, recipe, keep_float));
+  ConstantQuantizer constants(graph, forms_only);
+  PassStats stats;
+  for (const NodeId id : graph.node_order()) {
+    const std::vector<ValueId> inputs = graph.node(id).inputs;
+    if (ops::is_quantization(graph.node(id)) || selection.kept_float(id)) continue;
+    const WeightFormat format = weight_format(recipe, graph.node(id).name);
+    bool changed = false;
+    for (std::size_t operand = 0; operand < inputs.size(); ++operand) {
+      if (!holds_weights(graph, graph.node(id), operand, facts[id.index])) continue;
+      const Tensor weight = *graph.constant(inputs[operand]);
+      const auto located_here = [&](Diagnostic diagnostic) {
+        return located(fmt::format("node '{}' ({}), weights '{}'", printable(graph.node(id).name), printable(graph.node(id).op_type),
+                                   printable(graph.value(inputs[operand]).name)), std::move(diagnostic));
+      };
+      if (const auto blocks = operand == 1 ? block_axis(facts[id.index], weight, format) : std::nullopt) {
+        auto made = constants.weight_in_blocks(inputs[operand], *blocks, format, id);
+        if (!made) return located_here(std::move(made).error());
+        graph.set_operand(id, operand, *made);
+      } else {
+        const std::optional<int> axis = recipe.per_channel ? std::optional(scale_axis(weight, operand, facts[id.index])) : std::nullopt;
+        auto scales = constants.scales_of(weight, axis, nullptr, 1, format);
+        if (!scales) return located_here(std::move(scales).error());
+        graph.set_operand(id, operand, constants.weight(inputs[operand], axis, *scales, format, id));
+      }
+      changed = true;
+    }
+    stats.changes += changed ? 1 : 0;
+  }
+  graph.erase_dead();
+  return stats;
+}
+
+}  // namespace bevel::passes
