@@ -104,7 +104,9 @@ class Emitter {
     append(out, "#define {0}_RANK {1}\n#define {0}_SIZE {2}\n#define {0}_BYTES {3}u\n#define {0}_OFFSET {4}u\n", macro, tensor.dims.size(), size,
           tensor.bytes, tensor.offset);
     if (!tensor.dims.empty()) append(out, "#define {}_DIMS {{ {} }}\n", macro, fmt::join(tensor.dims, ", "));
-    const bool quantized = tensor.quantization && tensor.quantization->per_tensor() && tensor.dtype == DType::int8;
+    const bool wide = tensor.dtype == DType::int16;
+    const bool quantized = tensor.quantization && tensor.quantization->per_tensor() && (tensor.dtype == DType::int8 || wide);
+    const int lowest = wide ? -32768 : -128, highest = wide ? 32767 : 127;
     if (quantized) {
       append(out, "#define {0}_SCALE {1}\n#define {0}_ZERO_POINT ({2})\n", macro, float_literal(tensor.quantization->scales[0]),
             tensor.quantization->zero_points[0]);
@@ -116,20 +118,20 @@ class Emitter {
     if (quantized && input) {
       append(out,
             "/* One real value as the integer of input {0}: rounded half to even, saturated. */\n"
-            "static inline int8_t {1}_quantize_input_{0}(float real) {{\n"
+            "static inline {3} {1}_quantize_input_{0}(float real) {{\n"
             "  float v = real / {2}_SCALE;\n  uint32_t bits;\n"
-            "  v = v > (float)(-128 - {2}_ZERO_POINT) ? v : (float)(-128 - {2}_ZERO_POINT);\n"
-            "  v = v < (float)(127 - {2}_ZERO_POINT) ? v : (float)(127 - {2}_ZERO_POINT);\n"
+            "  v = v > (float)({4} - {2}_ZERO_POINT) ? v : (float)({4} - {2}_ZERO_POINT);\n"
+            "  v = v < (float)({5} - {2}_ZERO_POINT) ? v : (float)({5} - {2}_ZERO_POINT);\n"
             "  v += 12582912.0f; /* 1.5 * 2^23: the low bits of the sum are v, rounded */\n"
             "  memcpy(&bits, &v, sizeof bits);\n"
-            "  return (int8_t)((int32_t)(bits - 0x4b400000u) + {2}_ZERO_POINT);\n}}\n",
-            index, name_, macro);
+            "  return ({3})((int32_t)(bits - 0x4b400000u) + {2}_ZERO_POINT);\n}}\n",
+            index, name_, macro, type, lowest, highest);
     } else if (quantized) {
       append(out,
             "/* The real value of an integer of output {0}. */\n"
-            "static inline float {1}_dequantize_output_{0}(int8_t q) {{\n"
+            "static inline float {1}_dequantize_output_{0}({3} q) {{\n"
             "  return {2}_SCALE * (float)((int32_t)q - {2}_ZERO_POINT);\n}}\n",
-            index, name_, macro);
+            index, name_, macro, type);
     }
     out += '\n';
     return {};

@@ -109,8 +109,9 @@ class Runner final : public ProgramRunner {
       port.scale = program_.quants[tensor.quant].scale;
       port.zero_point = program_.quants[tensor.quant].zero_point;
     }
+    const bool quantized = port.dtype == DType::int8 || port.dtype == DType::int16;
     const bool converts = port.model_dtype == port.dtype || (port.dtype == DType::int8 && port.model_dtype == DType::uint8) ||
-                          (port.dtype == DType::int8 && port.model_dtype == DType::float32 && port.scale > 0);
+                          (quantized && port.model_dtype == DType::float32 && port.scale > 0);
     if (!converts) {
       return fail_input("{}: '{}' is {} in the model and {} on the device", printable(name_), printable(port.name),
                         dtype_name(port.model_dtype), dtype_name(port.dtype));
@@ -122,14 +123,20 @@ class Runner final : public ProgramRunner {
     return fail_input("{}: takes {} inputs, was given {}", printable(name_), inputs_.size(), found);
   }
 
+  template <typename T>
+  static Tensor quantized(const Tensor& tensor, const Port& port, ops::IntegerRange range) {
+    std::vector<T> values;
+    values.reserve(static_cast<std::size_t>(tensor.size()));
+    for (float x : tensor.values<float>()) {
+      values.push_back(static_cast<T>(ops::quantize(static_cast<double>(x / port.scale), port.zero_point, range)));
+    }
+    return Tensor::of<T>(tensor.dims(), values);
+  }
+
   static Result<Tensor> to_device(const Tensor& tensor, const Port& port) {
-    if (tensor.dtype() == DType::float32 && port.dtype == DType::int8 && port.scale > 0) {
-      std::vector<std::int8_t> values;
-      values.reserve(static_cast<std::size_t>(tensor.size()));
-      for (float x : tensor.values<float>()) {
-        values.push_back(static_cast<std::int8_t>(ops::quantize(static_cast<double>(x / port.scale), port.zero_point, ops::kInt8Range)));
-      }
-      return Tensor::of<std::int8_t>(tensor.dims(), values);
+    if (tensor.dtype() == DType::float32 && port.dtype == DType::int8 && port.scale > 0) return quantized<std::int8_t>(tensor, port, ops::kInt8Range);
+    if (tensor.dtype() == DType::float32 && port.dtype == DType::int16 && port.scale > 0) {
+      return quantized<std::int16_t>(tensor, port, ops::kInt16Range);
     }
     if (tensor.dtype() != port.model_dtype) {
       return fail_input("input '{}': expected {}, was given {}", printable(port.name), dtype_name(port.model_dtype), dtype_name(tensor.dtype()));
@@ -143,7 +150,12 @@ class Runner final : public ProgramRunner {
     if (port.model_dtype == DType::uint8) return flipped(tensor, DType::uint8);
     std::vector<float> values;
     values.reserve(static_cast<std::size_t>(tensor.size()));
-    for (std::int8_t q : tensor.values<std::int8_t>()) values.push_back(static_cast<float>(q - port.zero_point) * port.scale);
+    const auto add = [&](std::int32_t q) { values.push_back(static_cast<float>(q - port.zero_point) * port.scale); };
+    if (port.dtype == DType::int16) {
+      for (std::int16_t q : tensor.values<std::int16_t>()) add(q);
+    } else {
+      for (std::int8_t q : tensor.values<std::int8_t>()) add(q);
+    }
     return Tensor::of<float>(tensor.dims(), values);
   }
 

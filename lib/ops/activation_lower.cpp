@@ -76,6 +76,16 @@ Result<Tensor> function_table(const LowerContext& context, const Quantization& x
   return Tensor::of<std::int8_t>({256}, table);
 }
 
+// The op's own clamp and the folded one behind it, which has the last word.
+Interval joined_clamp(const LowerContext& context) {
+  Interval clamp = *context.facts.value.clamp;
+  if (context.clamp) {
+    clamp.low = std::clamp(clamp.low, context.clamp->low, context.clamp->high);
+    clamp.high = std::clamp(clamp.high, context.clamp->low, context.clamp->high);
+  }
+  return clamp;
+}
+
 LowerResult integer_unary(const LowerContext& context) {
   const std::size_t data = data_operand(context);
   const auto x = activation_quantization(context.inputs[data], "the input");
@@ -92,12 +102,7 @@ LowerResult integer_unary(const LowerContext& context) {
   LoweredGroup group;
   if (context.facts.value.clamp) {
     // min(max(x, low), high): requantization with bounds, the identity where neither bites.
-    Interval clamp = *context.facts.value.clamp;
-    if (context.clamp) {
-      clamp.low = std::clamp(clamp.low, context.clamp->low, context.clamp->high);
-      clamp.high = std::clamp(clamp.high, context.clamp->low, context.clamp->high);
-    }
-    auto table = requantization_table(*x, *y, clamp);
+    auto table = requantization_table(*x, *y, joined_clamp(context));
     if (!table) return group;
     group.constants.push_back(std::move(*table));
     group.steps.push_back(lut_step(in, StepOperand::output(0), 0, *count));
@@ -136,13 +141,14 @@ Lowered<Unary> unary_code(const LowerContext& context) {
   }
   if (op == "LeakyRelu") return Unary{BVL_UNARY_LEAKY_RELU, attr("alpha", 0.01f), 0};
   if (op == "HardSigmoid") return Unary{BVL_UNARY_HARD_SIGMOID, attr("alpha", 0.2f), attr("beta", 0.5f)};
+  if (op == "HardSwish") return Unary{BVL_UNARY_HARD_SWISH, 1.0f / 6.0f, 0.5f};
   if (op == "Elu") return Unary{BVL_UNARY_ELU, attr("alpha", 1.0f), 0};
   if (op == "Gelu") {
     const bool tanh = attr_string(node, "approximate", "none").value_or("none") == "tanh";
     return Unary{tanh ? BVL_UNARY_GELU_TANH : BVL_UNARY_GELU, 0, 0};
   }
   static constexpr std::pair<std::string_view, std::int32_t> kPlain[] = {
-      {"Sigmoid", BVL_UNARY_SIGMOID}, {"Tanh", BVL_UNARY_TANH},   {"HardSwish", BVL_UNARY_HARD_SWISH},
+      {"Sigmoid", BVL_UNARY_SIGMOID}, {"Tanh", BVL_UNARY_TANH},
       {"Softplus", BVL_UNARY_SOFTPLUS}, {"Erf", BVL_UNARY_ERF},   {"Exp", BVL_UNARY_EXP},
       {"Log", BVL_UNARY_LOG},         {"Sqrt", BVL_UNARY_SQRT},   {"Reciprocal", BVL_UNARY_RECIPROCAL},
       {"Abs", BVL_UNARY_ABS},         {"Neg", BVL_UNARY_NEG},     {"Floor", BVL_UNARY_FLOOR},
@@ -153,10 +159,41 @@ Lowered<Unary> unary_code(const LowerContext& context) {
   return no_kernel("there is no kernel for {}", op);
 }
 
+// int16: clamps rescale in integers, other functions are computed in float and rounded back.
+LowerResult wide_unary(const LowerContext& context) {
+  const std::size_t data = data_operand(context);
+  const auto in_scale = symmetric_scale(context.inputs[data], "the input");
+  if (!in_scale) return Reason(in_scale.error());
+  const auto out_scale = symmetric_scale(context.outputs[0], "output 0");
+  if (!out_scale) return Reason(out_scale.error());
+  const auto count = kernel_count(context.outputs[0].dims, "output 0");
+  if (!count) return Reason(count.error());
+  if (context.inputs[data].dims != context.outputs[0].dims) return no_kernel("it changes the shape");
+  if (!same_memory(context.outputs[0].dims, context.inputs[data].order, context.outputs[0].order)) {
+    return no_kernel("it changes the memory order");
+  }
+  const Quantization& y = *context.outputs[0].quantization;
+  const StepOperand in = StepOperand::input(static_cast<int>(data));
+  LoweredGroup group;
+  if (context.facts.value.clamp) {
+    auto rescale = rescale_step(in, StepOperand::output(0), *in_scale, y, joined_clamp(context), *count);
+    if (rescale) group.steps.push_back(std::move(*rescale));
+    return group;
+  }
+  const auto code = unary_code(context);
+  if (!code) return Reason(code.error());
+  const ClampBounds bounds = clamp_bounds(y, context.clamp);
+  const bvl_unary_s16_params params{code->op, *count, code->alpha, code->beta, *in_scale, *out_scale, bounds.low, bounds.high};
+  group.steps.push_back(make_step(BVL_KERNEL_UNARY_S16, {in}, {StepOperand::output(0)}, params, block_range(*count),
+                                  static_cast<std::uint64_t>(*count)));
+  group.steps.back().in_place = true;
+  return group;
+}
+
 }  // namespace
 
 LowerResult lower_unary(const LowerContext& context) {
-  if (context.integer()) return integer_unary(context);
+  if (context.integer()) return context.wide() ? wide_unary(context) : integer_unary(context);
   if (auto reason = check_float(context)) return Reason(*reason);
   const std::size_t data = data_operand(context);
   if (context.clamp) return no_kernel("an activation behind {} in float", context.node->op_type);

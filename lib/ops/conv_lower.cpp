@@ -1,5 +1,5 @@
 // Conv and QLinearConv to conv2d_s8, depthwise_conv2d_s8 and conv2d_f32. Weights [O, I/g, H, W] become [O, H, W, I/g], those of a
-// depthwise convolution [H, W, O]; 4-bit ones stay packed, each row padded.
+// depthwise convolution [H, W, O]; 4-bit ones stay packed, each row padded. int16 activations: conv2d_s16, depthwise_conv2d_s16.
 #include <algorithm>
 #include <limits>
 
@@ -132,6 +132,42 @@ LowerResult integer_conv(const LowerContext& context, IntegerProduct product) {
   return group;
 }
 
+// int16 activations: the same weights' layouts, symmetric, 64-bit sums.
+LowerResult wide_conv(const LowerContext& context, IntegerProduct product) {
+  const auto geometry = geometry_of(context, product.weights);
+  if (!geometry) return Reason(geometry.error());
+  const Geometry& g = *geometry;
+  product.channels = g.out.c;
+  product.products = g.products;
+  if (!product.w.per_tensor() && product.w.axis != 0) return no_kernel("weights have scales along axis {}, not 0", product.w.axis);
+  if (auto reason = check_operands(product)) return Reason(*reason);
+  bvl_conv2d_s16_params params{};
+  set_window(params, g.in, g.out, g.window);
+  params.in_c = g.in.c;
+  params.out_c = g.out.c;
+  params.groups = g.groups;
+  const ClampBounds bounds = clamp_bounds(product.y, product.clamp);
+  params.low = bounds.low;
+  params.high = bounds.high;
+  const bool depthwise = is_depthwise(context.facts.space);
+  const Dims dims = depthwise ? Dims{g.window.kernel[0], g.window.kernel[1], g.out.c}
+                              : Dims{g.out.c, g.window.kernel[0], g.window.kernel[1], g.group_inputs};
+  LoweredGroup group;
+  group.constants.push_back({"weights", DType::int8, dims,
+                             [tensor = product.weights, dims, depthwise, outputs = std::int64_t{g.out.c}, inputs = g.group_inputs,
+                              elements = g.kernel_elements()]() -> Result<Tensor> {
+                               const std::vector<std::int8_t> values = device_int8(tensor);
+                               return Tensor::of<std::int8_t>(dims, depthwise ? depthwise_order(values, outputs, elements)
+                                                                              : channels_last(values, outputs, inputs, elements));
+                             }});
+  group.constants.push_back(wide_bias_constant(product));
+  group.constants.push_back(multipliers_constant(product));
+  group.steps.push_back(make_step(depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S16 : BVL_KERNEL_CONV2D_S16,
+                                  {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1), StepOperand::constant(2)},
+                                  {StepOperand::output(0)}, params, std::int64_t{g.out.n} * g.out.h, g.macs));
+  return group;
+}
+
 LowerResult float_conv(const LowerContext& context) {
   if (auto reason = check_float(context)) return Reason(*reason);
   const Tensor* weights = context.inputs[1].constant;
@@ -178,9 +214,9 @@ LowerResult lower_conv(const LowerContext& context) {
   IntegerProduct product;
   const GroupOperand& x = context.inputs[0];
   const GroupOperand& w = context.inputs[1];
-  auto x_quantization = activation_quantization(x, "input 0");
+  auto x_quantization = product_quantization(x, context.wide(), "input 0");
   if (!x_quantization) return Reason(x_quantization.error());
-  auto y_quantization = activation_quantization(context.outputs[0], "output 0");
+  auto y_quantization = product_quantization(context.outputs[0], context.wide(), "output 0");
   if (!y_quantization) return Reason(y_quantization.error());
   if (w.constant == nullptr || !w.quantization) return no_kernel("its weights are not quantized constants");
   product.x = *x_quantization;
@@ -193,7 +229,7 @@ LowerResult lower_conv(const LowerContext& context) {
     product.bias = *context.inputs[2].constant;
     product.bias_quantization = context.inputs[2].quantization;
   }
-  return integer_conv(context, std::move(product));
+  return context.wide() ? wide_conv(context, std::move(product)) : integer_conv(context, std::move(product));
 }
 
 // QLinearConv-10: x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias (int32 at sx*sw).

@@ -97,6 +97,38 @@ LowerResult integer_binary(const LowerContext& context, const Nest& nest) {
   return no_kernel("there is no integer kernel for {}", op);
 }
 
+// int16 operands and result.
+LowerResult wide_binary(const LowerContext& context, const Nest& nest) {
+  const std::string& op = context.node->op_type;
+  const auto a = symmetric_scale(context.inputs[0], "input 0");
+  if (!a) return Reason(a.error());
+  const auto b = symmetric_scale(context.inputs[1], "input 1");
+  if (!b) return Reason(b.error());
+  const auto y = symmetric_scale(context.outputs[0], "output 0");
+  if (!y) return Reason(y.error());
+  const ClampBounds bounds = clamp_bounds(*context.outputs[0].quantization, context.clamp);
+  const auto step = [&](bvl_kernel kernel, auto params) {
+    set_nest(params, nest);
+    params.low = bounds.low;
+    params.high = bounds.high;
+    return one_step(context, nest, make_step(kernel, {StepOperand::input(0), StepOperand::input(1)}, {StepOperand::output(0)}, params,
+                                             nest.walk.dims[0], nest.count));
+  };
+  if (op == "Add" || op == "Sub") {
+    bvl_add_s16_params params{};
+    params.a_multiplier = *a / *y;
+    params.b_multiplier = op == "Sub" ? -(*b / *y) : *b / *y;
+    return step(BVL_KERNEL_ADD_S16, params);
+  }
+  if (op == "Mul") {
+    bvl_mul_s16_params params{};
+    const float product = *a * *b;
+    params.multiplier = product / *y;
+    return step(BVL_KERNEL_MUL_S16, params);
+  }
+  return no_kernel("there is no kernel for {} on int16", op);
+}
+
 std::optional<std::int32_t> binary_code(std::string_view op) {
   static constexpr std::pair<std::string_view, std::int32_t> kCodes[] = {
       {"Add", BVL_BINARY_ADD}, {"Sub", BVL_BINARY_SUB}, {"Mul", BVL_BINARY_MUL},    {"Div", BVL_BINARY_DIV},
@@ -115,7 +147,7 @@ LowerResult lower_binary(const LowerContext& context) {
   if (context.integer() && facts.quant == QuantRole::table) return lower_unary(context);
   const auto nest = nest_of(context);
   if (!nest) return Reason(nest.error());
-  if (context.integer()) return integer_binary(context, *nest);
+  if (context.integer()) return context.wide() ? wide_binary(context, *nest) : integer_binary(context, *nest);
   for (const GroupOperand& operand : context.inputs) {
     if (operand.dtype != DType::float32) return no_kernel("an input is {}: only float32 has kernels", dtype_name(operand.dtype));
   }

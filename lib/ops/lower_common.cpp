@@ -29,6 +29,23 @@ Lowered<Quantization> activation_quantization(const GroupOperand& operand, const
   return *operand.quantization;
 }
 
+Lowered<float> symmetric_scale(const GroupOperand& operand, const std::string& role) {
+  if (!operand.value.valid()) return no_kernel("{} is absent", role);
+  if (operand.dtype != DType::int16) return no_kernel("{} is {}, not int16", role, dtype_name(operand.dtype));
+  if (!operand.quantization) return no_kernel("the scale of {} is not known", role);
+  if (!operand.quantization->per_tensor()) return no_kernel("{} has a scale per channel", role);
+  const std::int32_t zero_point = operand.quantization->zero_points[0];
+  if (zero_point != 0) return no_kernel("{} is int16 with the zero point {}, kernels need 0", role, zero_point);
+  return operand.quantization->scales[0];
+}
+
+Lowered<Quantization> product_quantization(const GroupOperand& operand, bool wide, const std::string& role) {
+  if (!wide) return activation_quantization(operand, role);
+  const auto scale = symmetric_scale(operand, role);
+  if (!scale) return Reason(scale.error());
+  return *operand.quantization;
+}
+
 std::optional<std::string> check_float(const LowerContext& context) {
   const auto wrong = [](const GroupOperand& operand, const char* kind, std::size_t index) {
     return fmt::format("{} {} is {}: only float32 has kernels", kind, index, dtype_name(operand.dtype));
@@ -77,7 +94,8 @@ Tensor packed_int4_rows(const std::vector<std::int8_t>& values, std::int64_t row
 
 std::int32_t quantize_value(double real, const Quantization& quantization) {
   const float scaled = static_cast<float>(real) / quantization.scales[0];  // in float32, as QuantizeLinear divides
-  return static_cast<std::int32_t>(quantize(static_cast<double>(scaled), device_zero_point(quantization), kInt8Range));
+  const IntegerRange range = quantization.dtype == DType::int16 ? kInt16Range : kInt8Range;
+  return static_cast<std::int32_t>(quantize(static_cast<double>(scaled), device_zero_point(quantization), range));
 }
 
 namespace {
@@ -187,6 +205,16 @@ Lowered<LoweredStep> copy_step(StepOperand in, StepOperand out, const Walk& walk
   return make_step(BVL_KERNEL_COPY, {in}, {out}, params, nest->dims[0], count);
 }
 
+std::optional<LoweredStep> rescale_step(StepOperand in, StepOperand out, float in_scale, const Quantization& y,
+                                        const std::optional<Interval>& clamp, std::int32_t count) {
+  const ClampBounds bounds = clamp_bounds(y, clamp);
+  if (in_scale == y.scales[0] && bounds.low == kInt16Range.low && bounds.high == kInt16Range.high) return std::nullopt;
+  const bvl_rescale_s16_params params{count, in_scale, y.scales[0], bounds.low, bounds.high};
+  LoweredStep step = make_step(BVL_KERNEL_RESCALE_S16, {in}, {out}, params, block_range(count), static_cast<std::uint64_t>(count));
+  step.in_place = true;
+  return step;
+}
+
 LoweredStep lut_step(StepOperand in, StepOperand out, int table, std::int64_t count) {
   bvl_lut_s8_params params{};
   params.count = static_cast<std::int32_t>(count);
@@ -254,7 +282,7 @@ std::vector<std::int64_t> accumulator_bias(const IntegerProduct& product) {
 
 }  // namespace
 
-std::optional<std::string> check_product(const IntegerProduct& product) {
+std::optional<std::string> check_operands(const IntegerProduct& product) {
   const Quantization& w = product.w;
   if (!is_weight_dtype(product.weights.dtype())) {
     return fmt::format("weights are {}, neither 8-bit nor 4-bit", dtype_name(product.weights.dtype()));
@@ -277,6 +305,11 @@ std::optional<std::string> check_product(const IntegerProduct& product) {
       return "the bias has another number of scales than channels";
     }
   }
+  return std::nullopt;
+}
+
+std::optional<std::string> check_product(const IntegerProduct& product) {
+  if (auto reason = check_operands(product)) return reason;
   const std::vector<std::int64_t> bias = accumulator_bias(product);
   std::int64_t largest = 0;
   for (std::int64_t value : bias) largest = std::max(largest, std::abs(value));
@@ -312,6 +345,12 @@ PackedConstant bias_constant(const IntegerProduct& product) {
               packed[c] = static_cast<std::int32_t>(bias[c]);
             }
             return Tensor::of<std::int32_t>({product.channels}, packed);
+          }};
+}
+
+PackedConstant wide_bias_constant(const IntegerProduct& product) {
+  return {"bias", DType::int64, {product.channels}, [product]() -> Result<Tensor> {
+            return Tensor::of<std::int64_t>({product.channels}, accumulator_bias(product));
           }};
 }
 

@@ -34,6 +34,10 @@ bool eight_bit(const LowerContext& context);
 // The operand as one scale for the whole 8-bit tensor; 8-bit values without a stated quantization count as scale 1, the same for
 // all. The reason names the role ("input 0").
 Lowered<Quantization> activation_quantization(const GroupOperand& operand, const std::string& role);
+// The scale of an operand that is int16 with one scale and the zero point 0, as the kernels on int16 take it.
+Lowered<float> symmetric_scale(const GroupOperand& operand, const std::string& role);
+// activation_quantization, or of an int16 operand what symmetric_scale demands.
+Lowered<Quantization> product_quantization(const GroupOperand& operand, bool wide, const std::string& role);
 // Data operands and the output are float32.
 std::optional<std::string> check_float(const LowerContext& context);
 // 8-bit or 4-bit tensor as int8 in the device domain (uint8 q as q - 128, uint4 q as q - 8).
@@ -42,7 +46,7 @@ std::vector<std::int8_t> device_int8(const Tensor& tensor);
 // dims: [rows, padded depth], dtype int4.
 Tensor packed_int4_rows(const std::vector<std::int8_t>& values, std::int64_t rows);
 inline std::int64_t padded_int4_depth(std::int64_t depth) { return (depth + 7) / 8 * 8; }
-// q of a real value, rounded half to even and clamped to [-128, 127], device domain; NaN gives -128.
+// q of a real value, rounded half to even and clamped to [-128, 127], device domain (int16: to its range); NaN gives the lowest.
 std::int32_t quantize_value(double real, const Quantization& quantization);
 
 // --- shapes ----------------------------------------------------------------------------------------------------------
@@ -79,6 +83,9 @@ PackedConstant table_constant(std::function<Result<Tensor>()> pack);
 // nullopt when the table is the identity.
 std::optional<PackedConstant> requantization_table(const Quantization& x, const Quantization& y,
                                                    const std::optional<Interval>& clamp);
+// int16: from one scale to another, clamped. nullopt where that is the identity.
+std::optional<LoweredStep> rescale_step(StepOperand in, StepOperand out, float in_scale, const Quantization& y,
+                                        const std::optional<Interval>& clamp, std::int32_t count);
 template <typename Params>
 LoweredStep make_step(bvl_kernel kernel, std::vector<StepOperand> reads, std::vector<StepOperand> writes,
                       const Params& params, std::int64_t range, std::uint64_t work) {
@@ -111,6 +118,10 @@ struct IntegerProduct {
 // <= 255): by the number of products alone where that suffices, else from the weights. 4-bit weights meet x sixteenfold: 2048 * sum|w|.
 // The reason otherwise.
 std::optional<std::string> check_product(const IntegerProduct& product);
+// The same but for the accumulator, which has 64 bits where x is int16.
+std::optional<std::string> check_operands(const IntegerProduct& product);
+// int64 [channels], x without a zero point.
+PackedConstant wide_bias_constant(const IntegerProduct& product);
 // Bias with the input's zero point folded in, and the multipliers (sx*sw)/sy; both [channels].
 PackedConstant bias_constant(const IntegerProduct& product);
 PackedConstant multipliers_constant(const IntegerProduct& product);

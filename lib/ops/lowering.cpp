@@ -69,13 +69,15 @@ std::vector<float> requantization_multipliers(const Quantization& x, const Quant
 }
 
 ClampBounds clamp_bounds(const Quantization& y, const std::optional<Interval>& clamp) {
-  ClampBounds bounds;
+  const bool wide = y.dtype == DType::int16;
+  const ClampBounds range{wide ? -32768 : -128, wide ? 32767 : 127};
+  ClampBounds bounds = range;
   if (!clamp) return bounds;
   const auto bound = [&](double real, std::int32_t unlimited) {
     return std::isinf(real) ? unlimited : quantize_value(real, y);
   };
-  bounds.low = bound(clamp->low, clamp->low > 0 ? 127 : -128);
-  bounds.high = bound(clamp->high, clamp->high < 0 ? -128 : 127);
+  bounds.low = bound(clamp->low, clamp->low > 0 ? range.high : range.low);
+  bounds.high = bound(clamp->high, clamp->high < 0 ? range.low : range.high);
   bounds.low = std::min(bounds.low, bounds.high);
   return bounds;
 }

@@ -55,6 +55,7 @@ struct LowerContext {
   std::vector<GroupOperand> outputs;  // the anchor's outputs, through activation and QuantizeLinear where there are
   std::optional<Interval> clamp;      // folded activation on output 0, in real values
   [[nodiscard]] bool integer() const; // inputs' data operands and output 0 are quantized
+  [[nodiscard]] bool wide() const { return integer() && outputs[0].dtype == DType::int16; }
 };
 
 // A constant that packing makes. `pack` runs once, after planning; its result has exactly dtype and dims.
@@ -128,7 +129,7 @@ std::vector<std::uint32_t> as_words(const Params& params) {
 // (sx * sw) / sy in float32, in that order (docs/architecture.md, "Same bits"); per output channel.
 std::vector<float> requantization_multipliers(const Quantization& x, const Quantization& w, const Quantization& y,
                                               std::int64_t channels);
-// The folded activation and the output's 8-bit range as int8 bounds in the device domain.
+// The folded activation and the output's range (int8, uint8, int16) as integer bounds in the device domain.
 struct ClampBounds {
   std::int32_t low = -128, high = 127;
 };

@@ -1,4 +1,5 @@
 // MatMul, Gemm and QLinearMatMul to dense_s8 and matmul_f32. Constant weights become [out_c, in_c]; 4-bit ones stay packed.
+// int16 activations: dense_s16.
 #include <algorithm>
 #include <limits>
 
@@ -52,41 +53,45 @@ LowerResult integer_dense(const GroupOperand& x, const GroupOperand& y, IntegerP
   if (!product.w.per_tensor() && product.w.axis != (transposed ? 0 : 1)) {
     return no_kernel("weights have scales along axis {}, not along output channels", product.w.axis);
   }
-  if (auto reason = check_product(product)) return Reason(*reason);
-  bvl_dense_s8_params params{};
-  params.rows = shape->rows;
-  params.in_c = shape->in_c;
-  params.out_c = shape->out_c;
-  params.in_zp = device_zero_point(product.x);
-  params.out_zp = device_zero_point(product.y);
-  const ClampBounds bounds = clamp_bounds(product.y, product.clamp);
-  params.low = bounds.low;
-  params.high = bounds.high;
-  LoweredGroup group;
-  const bool four = is_4bit(product.weights.dtype());
+  const auto macs = static_cast<std::uint64_t>(shape->rows) * static_cast<std::uint64_t>(shape->in_c) * static_cast<std::uint64_t>(shape->out_c);
+  const std::vector<StepOperand> reads = {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1), StepOperand::constant(2)};
+  const std::int64_t range = shape->rows == 1 ? shape->out_c : shape->rows;
+  const bool wide = product.y.dtype == DType::int16;
+  if (auto reason = wide ? check_operands(product) : check_product(product)) return Reason(*reason);
+  const bool four = is_4bit(product.weights.dtype()) && !wide;
   const Dims dims = {shape->out_c, four ? padded_int4_depth(shape->in_c) : shape->in_c};
+  LoweredGroup group;
   group.constants.push_back({"weights", four ? DType::int4 : DType::int8, dims,
                              [tensor = product.weights, dims, four, in_c = shape->in_c, transposed]() -> Result<Tensor> {
                                std::vector<std::int8_t> values = device_int8(tensor);
                                if (!transposed) values = transposed_matrix(values, in_c, dims[0]);
                                return four ? packed_int4_rows(values, dims[0]) : Tensor::of<std::int8_t>(dims, values);
                              }});
-  group.constants.push_back(bias_constant(product));
+  group.constants.push_back(wide ? wide_bias_constant(product) : bias_constant(product));
   group.constants.push_back(multipliers_constant(product));
-  group.steps.push_back(make_step(four ? BVL_KERNEL_DENSE_S8_W4 : BVL_KERNEL_DENSE_S8,
-                                  {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1),
-                                   StepOperand::constant(2)},
-                                  {StepOperand::output(0)}, params, shape->rows == 1 ? shape->out_c : shape->rows,
-                                  static_cast<std::uint64_t>(shape->rows) * static_cast<std::uint64_t>(shape->in_c) *
-                                      static_cast<std::uint64_t>(shape->out_c)));
+  const ClampBounds bounds = clamp_bounds(product.y, product.clamp);
+  if (wide) {
+    const bvl_dense_s16_params params{shape->rows, shape->in_c, shape->out_c, bounds.low, bounds.high};
+    group.steps.push_back(make_step(BVL_KERNEL_DENSE_S16, reads, {StepOperand::output(0)}, params, range, macs));
+    return group;
+  }
+  bvl_dense_s8_params params{};
+  params.rows = shape->rows;
+  params.in_c = shape->in_c;
+  params.out_c = shape->out_c;
+  params.in_zp = device_zero_point(product.x);
+  params.out_zp = device_zero_point(product.y);
+  params.low = bounds.low;
+  params.high = bounds.high;
+  group.steps.push_back(make_step(four ? BVL_KERNEL_DENSE_S8_W4 : BVL_KERNEL_DENSE_S8, reads, {StepOperand::output(0)}, params, range, macs));
   return group;
 }
 
 Lowered<IntegerProduct> quantized_operands(const LowerContext& context) {
   IntegerProduct product;
-  auto x = activation_quantization(context.inputs[0], "input 0");
+  auto x = product_quantization(context.inputs[0], context.wide(), "input 0");
   if (!x) return Reason(x.error());
-  auto y = activation_quantization(context.outputs[0], "output 0");
+  auto y = product_quantization(context.outputs[0], context.wide(), "output 0");
   if (!y) return Reason(y.error());
   const GroupOperand& w = context.inputs[1];
   if (w.constant == nullptr || !w.quantization) return no_kernel("input 1 is no constant: there is no integer kernel for two activations");

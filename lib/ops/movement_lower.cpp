@@ -1,5 +1,6 @@
 // Data movement without arithmetic. Reshape and its like, Identity and Transpose need no step where the memory order permits;
-// what remains is the copy kernel's strided walk. Where input and output have different scales, a table requantizes.
+// what remains is the copy kernel's strided walk. Where input and output have different scales, a table requantizes (int16:
+// rescale_s16).
 #include <algorithm>
 
 #include "lib/ops/family.h"
@@ -12,7 +13,8 @@ namespace bevel::ops {
 Lowered<Mover> Mover::create(const LowerContext& context) {
   Mover mover(context);
   mover.eight_bit_ = ops::eight_bit(context);
-  if (!mover.eight_bit_ && context.clamp) return no_kernel("a folded activation on {}", dtype_name(context.outputs[0].dtype));
+  mover.wide_ = context.wide();
+  if (!mover.eight_bit_ && !mover.wide_ && context.clamp) return no_kernel("a folded activation on {}", dtype_name(context.outputs[0].dtype));
   return mover;
 }
 
@@ -23,16 +25,16 @@ std::optional<std::string> Mover::move(int input, int output, const Walk& walk, 
   if (in.dtype != out.dtype && !eight_bit_) {
     return fmt::format("it turns {} into {}", dtype_name(in.dtype), dtype_name(out.dtype));
   }
-  const auto table = table_for(in, out);
-  if (!table) return table.error();
   StepOperand from = StepOperand::input(input);
-  if (*table >= 0) {
-    // The part that is copied may be smaller than the input; requantizing all of it is one plain loop.
-    const auto count = kernel_count(in.dims, "an input");
-    if (!count) return count.error();
-    group.temporaries.push_back({DType::int8, {*count}});
-    const StepOperand requantized = StepOperand::temporary(static_cast<int>(group.temporaries.size()) - 1);
-    group.steps.push_back(lut_step(from, requantized, *table, *count));
+  // The part that is copied may be smaller than the input; requantizing all of it is one plain loop.
+  const StepOperand requantized = StepOperand::temporary(static_cast<int>(group.temporaries.size()));
+  const auto count = kernel_count(in.dims, "an input");
+  if (!count) return count.error();
+  auto requantize = requantization(in, out, from, requantized, *count);
+  if (!requantize) return requantize.error();
+  if (*requantize) {
+    group.temporaries.push_back({wide_ ? DType::int16 : DType::int8, {*count}});
+    group.steps.push_back(std::move(**requantize));
     from = requantized;
   }
   auto step = copy_step(from, StepOperand::output(output), walk, in_offset, out_offset, out.dtype);
@@ -41,16 +43,24 @@ std::optional<std::string> Mover::move(int input, int output, const Walk& walk, 
   return std::nullopt;
 }
 
-Lowered<int> Mover::table_for(const GroupOperand& in, const GroupOperand& out) {
-  if (!eight_bit_) return -1;
+Lowered<std::optional<LoweredStep>> Mover::requantization(const GroupOperand& in, const GroupOperand& out, StepOperand from,
+                                                          StepOperand to, std::int32_t count) {
+  if (wide_) {
+    const auto scale = symmetric_scale(in, "an input");
+    if (!scale) return Reason(scale.error());
+    const auto out_scale = symmetric_scale(out, "an output");
+    if (!out_scale) return Reason(out_scale.error());
+    return rescale_step(from, to, *scale, *out.quantization, context_.clamp, count);
+  }
+  if (!eight_bit_) return std::nullopt;
   const auto x = activation_quantization(in, "an input");
   if (!x) return Reason(x.error());
   const auto y = activation_quantization(out, "an output");
   if (!y) return Reason(y.error());
   auto table = requantization_table(*x, *y, context_.clamp);
-  if (!table) return -1;
+  if (!table) return std::nullopt;
   group.constants.push_back(std::move(*table));
-  return static_cast<int>(group.constants.size()) - 1;
+  return lut_step(from, to, static_cast<int>(group.constants.size()) - 1, count);
 }
 
 LowerResult lower_view(const LowerContext& context) {
@@ -65,9 +75,9 @@ LowerResult lower_view(const LowerContext& context) {
   const auto view = view_order(*context.node, in.dims, in.order, out.dims);
   if (view && same_memory(out.dims, *view, out.order)) {
     if (in.dtype != out.dtype && !mover->eight_bit()) return no_kernel("it changes the element type");
-    const auto table = mover->table_for(in, out);
-    if (!table) return Reason(table.error());
-    if (*table >= 0) mover->group.steps.push_back(lut_step(StepOperand::input(0), StepOperand::output(0), *table, *count));
+    auto requantize = mover->requantization(in, out, StepOperand::input(0), StepOperand::output(0), *count);
+    if (!requantize) return Reason(requantize.error());
+    if (*requantize) mover->group.steps.push_back(std::move(**requantize));
     return std::move(mover->group);
   }
   // The bytes must move: the input is brought to the order from which the wanted output is a view.

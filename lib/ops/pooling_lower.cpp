@@ -4,6 +4,7 @@
 
 #include "lib/ops/family.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/requantize.h"
 #include "lib/ops/window.h"
 
 namespace bevel::ops {
@@ -45,6 +46,24 @@ LowerResult max_pool(const LowerContext& context, bool global) {
   const auto pool = pool_of(context, global);
   if (!pool) return Reason(pool.error());
   LoweredGroup group;
+  if (context.wide()) {
+    const auto in_scale = symmetric_scale(context.inputs[0], "input 0");
+    if (!in_scale) return Reason(in_scale.error());
+    const auto out_scale = symmetric_scale(context.outputs[0], "output 0");
+    if (!out_scale) return Reason(out_scale.error());
+    const auto count = kernel_count(context.outputs[0].dims, "output 0");
+    if (!count) return Reason(count.error());
+    bvl_max_pool_s16_params params{};
+    set_window(params, pool->in, pool->out, pool->window);
+    params.c = pool->in.c;
+    params.low = kInt16Range.low;
+    params.high = kInt16Range.high;
+    group.steps.push_back(make_step(BVL_KERNEL_MAX_POOL_S16, {StepOperand::input(0)}, {StepOperand::output(0)}, params,
+                                    pool->rows(), pool->work));
+    auto rescale = rescale_step(StepOperand::output(0), StepOperand::output(0), *in_scale, *context.outputs[0].quantization, context.clamp, *count);
+    if (rescale) group.steps.push_back(std::move(*rescale));
+    return group;
+  }
   if (!eight_bit(context)) {
     if (auto reason = check_float(context)) return Reason(*reason);
     bvl_max_pool_f32_params params{};
@@ -97,6 +116,25 @@ LowerResult lower_average_pool(const LowerContext& context) {
     bvl_avg_pool_f32_params params{};
     set_average(params, context, *pool);
     group.steps.push_back(make_step(BVL_KERNEL_AVG_POOL_F32, {StepOperand::input(0)}, {StepOperand::output(0)}, params,
+                                    pool->rows(), pool->work));
+    return group;
+  }
+  if (context.wide()) {
+    const auto in_scale = symmetric_scale(context.inputs[0], "input 0");
+    if (!in_scale) return Reason(in_scale.error());
+    const auto out_scale = symmetric_scale(context.outputs[0], "output 0");
+    if (!out_scale) return Reason(out_scale.error());
+    if (std::int64_t{pool->window.kernel[0]} * pool->window.kernel[1] > INT32_MAX / 32768) {
+      return no_kernel("its window of {} x {} elements may overflow 32 bits", pool->window.kernel[0], pool->window.kernel[1]);
+    }
+    bvl_avg_pool_s16_params params{};
+    set_average(params, context, *pool);
+    params.in_scale = *in_scale;
+    params.out_scale = *out_scale;
+    const ClampBounds bounds = clamp_bounds(*context.outputs[0].quantization, context.clamp);
+    params.low = bounds.low;
+    params.high = bounds.high;
+    group.steps.push_back(make_step(BVL_KERNEL_AVG_POOL_S16, {StepOperand::input(0)}, {StepOperand::output(0)}, params,
                                     pool->rows(), pool->work));
     return group;
   }

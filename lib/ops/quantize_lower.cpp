@@ -4,6 +4,7 @@
 #include "lib/ops/family.h"
 #include "lib/ops/lower_common.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/requantize.h"
 
 namespace bevel::ops {
 
@@ -32,7 +33,7 @@ std::optional<Quantization> node_quantization(const Graph& graph, const Node& no
     const DType stated = attr_dtype(node, "output_dtype", DType::undefined).value_or(DType::undefined);
     dtype = stated == DType::undefined ? DType::uint8 : stated;
   }
-  if (!is_8bit(dtype) && !is_4bit(dtype) && dtype != DType::int32) return std::nullopt;
+  if (!is_activation_dtype(dtype) && !is_4bit(dtype) && dtype != DType::int32) return std::nullopt;
   std::int64_t axis = attr_int(node, "axis", 1).value_or(1);
   if (scale->size() > 1) {
     const Type& type = quantized.type.is_tensor() && quantized.type.shape.has_rank ? quantized.type : real.type;
@@ -55,13 +56,22 @@ std::optional<Quantization> node_quantization(const Graph& graph, const Node& no
 LowerResult lower_quantize(const LowerContext& context) {
   const GroupOperand& x = context.inputs[0];
   const GroupOperand& y = context.outputs[0];
-  if (!y.quantization) return no_kernel("its scale or zero point is not an 8-bit constant");
-  const auto quantization = activation_quantization(y, "output 0");
-  if (!quantization) return Reason(quantization.error());
+  if (!y.quantization) return no_kernel("its scale or zero point is not a constant of 8 or 16 bits");
   if (x.dtype != DType::float32) return no_kernel("input 0 is {}", dtype_name(x.dtype));
   const auto count = kernel_count(x.dims, "input 0");
   if (!count) return Reason(count.error());
   if (!same_memory(x.dims, x.order, y.order)) return no_kernel("it changes the memory order");
+  if (y.dtype == DType::int16) {
+    const auto scale = symmetric_scale(y, "output 0");
+    if (!scale) return Reason(scale.error());
+    const bvl_quantize_f32_s16_params params{*count, *scale, kInt16Range.low, kInt16Range.high};
+    LoweredGroup group;
+    group.steps.push_back(make_step(BVL_KERNEL_QUANTIZE_F32_S16, {StepOperand::input(0)}, {StepOperand::output(0)}, params,
+                                    block_range(*count), static_cast<std::uint64_t>(*count)));
+    return group;
+  }
+  const auto quantization = activation_quantization(y, "output 0");
+  if (!quantization) return Reason(quantization.error());
   bvl_quantize_f32_s8_params params{};
   params.count = *count;
   params.scale = quantization->scales[0];
@@ -92,13 +102,22 @@ LoweredGroup dequantize_step(std::int32_t count, float scale, std::int32_t zero_
 LowerResult lower_dequantize(const LowerContext& context) {
   const GroupOperand& x = context.inputs[0];
   const GroupOperand& y = context.outputs[0];
-  if (!x.quantization) return no_kernel("its scale or zero point is not an 8-bit constant");
-  const auto quantization = activation_quantization(x, "input 0");
-  if (!quantization) return Reason(quantization.error());
+  if (!x.quantization) return no_kernel("its scale or zero point is not a constant of 8 or 16 bits");
   if (y.dtype != DType::float32) return no_kernel("output 0 is {}", dtype_name(y.dtype));
   const auto count = kernel_count(x.dims, "input 0");
   if (!count) return Reason(count.error());
   if (!same_memory(x.dims, x.order, y.order)) return no_kernel("it changes the memory order");
+  if (x.dtype == DType::int16) {
+    const auto scale = symmetric_scale(x, "input 0");
+    if (!scale) return Reason(scale.error());
+    const bvl_dequantize_s16_f32_params params{*count, *scale};
+    LoweredGroup group;
+    group.steps.push_back(make_step(BVL_KERNEL_DEQUANTIZE_S16_F32, {StepOperand::input(0)}, {StepOperand::output(0)}, params,
+                                    block_range(*count), static_cast<std::uint64_t>(*count)));
+    return group;
+  }
+  const auto quantization = activation_quantization(x, "input 0");
+  if (!quantization) return Reason(quantization.error());
   return dequantize_step(*count, quantization->scales[0], device_zero_point(*quantization));
 }
 

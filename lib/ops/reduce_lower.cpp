@@ -77,6 +77,30 @@ Lowered<Blocks> blocks_of(const LowerContext& context, const std::vector<bool>& 
   return blocks;
 }
 
+// int16: the mean as a pool of one row.
+LowerResult wide_mean(const LowerContext& context, const Blocks& blocks) {
+  const auto in_scale = symmetric_scale(context.inputs[0], "input 0");
+  if (!in_scale) return Reason(in_scale.error());
+  const auto out_scale = symmetric_scale(context.outputs[0], "output 0");
+  if (!out_scale) return Reason(out_scale.error());
+  if (blocks.depth > INT32_MAX / 32768) return no_kernel("the sum of {} elements may overflow 32 bits", blocks.depth);
+  bvl_avg_pool_s16_params params{};
+  params.n = static_cast<std::int32_t>(blocks.outer);
+  params.in_h = params.out_h = params.out_w = params.kernel_h = 1;
+  params.in_w = params.kernel_w = static_cast<std::int32_t>(blocks.depth);
+  params.c = static_cast<std::int32_t>(blocks.inner);
+  params.stride_h = params.stride_w = params.dilation_h = params.dilation_w = 1;
+  params.in_scale = *in_scale;
+  params.out_scale = *out_scale;
+  const ClampBounds bounds = clamp_bounds(*context.outputs[0].quantization, context.clamp);
+  params.low = bounds.low;
+  params.high = bounds.high;
+  LoweredGroup group;
+  group.steps.push_back(make_step(BVL_KERNEL_AVG_POOL_S16, {StepOperand::input(0)}, {StepOperand::output(0)}, params, blocks.outer,
+                                  static_cast<std::uint64_t>(blocks.outer * blocks.depth * blocks.inner)));
+  return group;
+}
+
 }  // namespace
 
 LowerResult lower_reduce(const LowerContext& context) {
@@ -90,6 +114,7 @@ LowerResult lower_reduce(const LowerContext& context) {
   LoweredGroup group;
   if (context.integer()) {
     if (!mean) return no_kernel("there is no integer kernel for {}", op);
+    if (context.wide()) return wide_mean(context, *blocks);
     const auto x = activation_quantization(context.inputs[0], "input 0");
     if (!x) return Reason(x.error());
     const auto y = activation_quantization(context.outputs[0], "output 0");

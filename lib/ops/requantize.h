@@ -16,6 +16,7 @@ double round_half_even(double x);
 // clamp(round_half_even(scaled) + zero_point, low, high): how every integer that the host computes from a real value over its
 // scale is rounded (QuantizeLinear-23), and the kernels with it. NaN gives low, as they do.
 constexpr IntegerRange kInt8Range{-128, 127};
+constexpr IntegerRange kInt16Range{-32768, 32767};
 std::int64_t quantize(double scaled, std::int64_t zero_point, IntegerRange range);
 
 // Zero point(s) of operand i: int8 or uint8 as `dtype`; `count` 1 or one per channel. Absent: one zero.

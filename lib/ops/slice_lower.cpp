@@ -126,10 +126,10 @@ LowerResult lower_pad(const LowerContext& context) {
   bvl_fill_params fill{};
   fill.count = *out_count;
   if (context.outputs[0].quantization) {
-    const auto y = activation_quantization(out, "output 0");
+    const auto y = product_quantization(out, context.wide(), "output 0");
     if (!y) return Reason(y.error());
     const ClampBounds bounds = clamp_bounds(*y, context.clamp);
-    fill.element_bytes = 1;
+    fill.element_bytes = context.wide() ? 2 : 1;
     fill.bits = std::clamp(quantize_value(value, *y), bounds.low, bounds.high);
   } else if (out.dtype == DType::float32) {
     const auto real = static_cast<float>(value);

@@ -38,6 +38,16 @@ LowerResult lower_softmax(const LowerContext& context) {
     return group;
   }
   if (log) return no_kernel("there is no integer kernel for LogSoftmax");
+  if (context.wide()) {
+    const auto in_scale = symmetric_scale(x, "input 0");
+    if (!in_scale) return Reason(in_scale.error());
+    const auto out_scale = symmetric_scale(y, "output 0");
+    if (!out_scale) return Reason(out_scale.error());
+    const ClampBounds bounds = clamp_bounds(*y.quantization, context.clamp);
+    bvl_softmax_s16_params params{outer, depth, inner, *in_scale, *out_scale, bounds.low, bounds.high};
+    group.steps.push_back(make_step(BVL_KERNEL_SOFTMAX_S16, {StepOperand::input(0)}, {StepOperand::output(0)}, params, outer, work));
+    return group;
+  }
   const auto in = activation_quantization(x, "input 0");
   if (!in) return Reason(in.error());
   const auto out = activation_quantization(y, "output 0");

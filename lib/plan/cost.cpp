@@ -45,6 +45,18 @@ constexpr KernelCost reduce_f32{"pool", true, 220};
 constexpr KernelCost conv2d_s8_w4{"conv", false, 1804, 1.45};
 constexpr KernelCost depthwise_conv2d_s8_w4{"depthwise", false, 1468, 1.22};
 constexpr KernelCost dense_s8_w4{"dense", false, 928, 1.49};
+constexpr KernelCost conv2d_s16{"conv", false, 2284, 1.18};
+constexpr KernelCost depthwise_conv2d_s16{"depthwise", false, 1524, 1.23};
+constexpr KernelCost dense_s16{"dense", false, 980, 1.68};
+constexpr KernelCost add_s16{"elementwise", false, 460, 0.83};
+constexpr KernelCost mul_s16{"elementwise", false, 440, 0.83};
+constexpr KernelCost avg_pool_s16{"pool", false, 756, 0.72};
+constexpr KernelCost max_pool_s16{"pool", false, 576, 0.72};
+constexpr KernelCost rescale_s16{"elementwise", false, 160, 0.68};
+constexpr KernelCost unary_s16{"table", true, 6368, 1.1};
+constexpr KernelCost softmax_s16{"softmax", true, 652, 1.11};
+constexpr KernelCost quantize_f32_s16{"elementwise", true, 144};
+constexpr KernelCost dequantize_s16_f32{"elementwise", true, 84};
 }  // namespace cost_rows
 
 const KernelCost& cost_row(bvl_kernel kernel) {

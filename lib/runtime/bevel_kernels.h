@@ -10,8 +10,8 @@
  *
  * What bvl_open demands of every step, beside the shapes: dtypes exactly as stated here; no operand with more than 2^30 - 1
  * elements; the range exactly as stated; at least bvl_kernel_scratch bytes of scratch; outputs and scratch share no memory
- * with another operand, except that add_s8, mul_s8, lut_s8, binary_f32 and unary_f32 may write over an input that starts at
- * the same offset (and whose element each output element alone reads: not a broadcast one).
+ * with another operand, except that add_s8, mul_s8, lut_s8, binary_f32, unary_f32, add_s16, mul_s16, rescale_s16 and unary_s16 may
+ * write over an input that starts at the same offset (and whose element each output element alone reads: not a broadcast one).
  */
 #ifndef BEVEL_KERNELS_H
 #define BEVEL_KERNELS_H
@@ -120,6 +120,30 @@ typedef void bvl_kernel_fn(const void* params, const void* const* in, void* cons
 #define BVL_DEPTHWISE_CONV2D_S8_W4_FIELDS(I, F, A) BVL_CONV2D_S8_FIELDS(I, F, A)
 #define BVL_DENSE_S8_W4_FIELDS(I, F, A) BVL_DENSE_S8_FIELDS(I, F, A)
 
+/* int16 activations, symmetric (no zero points), and int8 weights: y = clamp(round_half_even(float(acc) * multiplier), low, high), acc
+ * exact in 64 bits. Bias int64 [out_c]; padding is 0. */
+#define BVL_CONV2D_S16_FIELDS(I, F, A)                                                                     \
+  I(n) I(in_h) I(in_w) I(in_c) I(out_h) I(out_w) I(out_c) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(groups) I(low) I(high)
+#define BVL_DEPTHWISE_CONV2D_S16_FIELDS(I, F, A) BVL_CONV2D_S16_FIELDS(I, F, A)
+#define BVL_DENSE_S16_FIELDS(I, F, A) I(rows) I(in_c) I(out_c) I(low) I(high)
+/* add_s16: r(a * a_multiplier + b * b_multiplier), each product and the sum rounded. mul_s16: r(float(a * b) * multiplier). */
+#define BVL_ADD_S16_FIELDS(I, F, A) I(rank) A(dims) A(a_strides) A(b_strides) F(a_multiplier) F(b_multiplier) I(low) I(high)
+#define BVL_MUL_S16_FIELDS(I, F, A) I(rank) A(dims) A(a_strides) A(b_strides) F(multiplier) I(low) I(high)
+/* As avg_pool_s8 and max_pool_s8. */
+#define BVL_AVG_POOL_S16_FIELDS(I, F, A)                                                       \
+  I(n) I(in_h) I(in_w) I(c) I(out_h) I(out_w) I(kernel_h) I(kernel_w) I(stride_h) I(stride_w) \
+  I(dilation_h) I(dilation_w) I(pad_top) I(pad_left) I(pad_bottom) I(pad_right) I(count_padding) F(in_scale) F(out_scale) I(low) I(high)
+#define BVL_MAX_POOL_S16_FIELDS(I, F, A) BVL_MAX_POOL_S8_FIELDS(I, F, A)
+/* rescale_s16: r((x * in_scale) / out_scale). unary_s16: r(f(x * in_scale) / out_scale), f as unary_f32's. softmax_s16 (along depth): with e_d =
+ * exp((x_d - largest) * in_scale), r((e_d / sum) / out_scale), summed in order. Everything in float32 in this order. Ranges: blocks of
+ * 1024; outer. */
+#define BVL_RESCALE_S16_FIELDS(I, F, A) I(count) F(in_scale) F(out_scale) I(low) I(high)
+#define BVL_UNARY_S16_FIELDS(I, F, A) I(op) I(count) F(alpha) F(beta) F(in_scale) F(out_scale) I(low) I(high)
+#define BVL_SOFTMAX_S16_FIELDS(I, F, A) I(outer) I(depth) I(inner) F(in_scale) F(out_scale) I(low) I(high)
+#define BVL_QUANTIZE_F32_S16_FIELDS(I, F, A) I(count) F(scale) I(low) I(high)
+#define BVL_DEQUANTIZE_S16_F32_FIELDS(I, F, A) I(count) F(scale)
+
 enum { BVL_BINARY_ADD, BVL_BINARY_SUB, BVL_BINARY_MUL, BVL_BINARY_DIV, BVL_BINARY_MIN, BVL_BINARY_MAX, BVL_BINARY_PRELU };
 enum {
   BVL_UNARY_CLIP /* alpha low, beta high */, BVL_UNARY_LEAKY_RELU, BVL_UNARY_SIGMOID, BVL_UNARY_TANH,
@@ -154,7 +178,19 @@ enum { BVL_REDUCE_SUM, BVL_REDUCE_MEAN, BVL_REDUCE_MAX, BVL_REDUCE_MIN };
   X(21, REDUCE_F32, reduce_f32, 1)                   \
   X(22, CONV2D_S8_W4, conv2d_s8_w4, 1)               \
   X(23, DEPTHWISE_CONV2D_S8_W4, depthwise_conv2d_s8_w4, 1) \
-  X(24, DENSE_S8_W4, dense_s8_w4, 1)
+  X(24, DENSE_S8_W4, dense_s8_w4, 1)                 \
+  X(25, CONV2D_S16, conv2d_s16, 1)                   \
+  X(26, DEPTHWISE_CONV2D_S16, depthwise_conv2d_s16, 1) \
+  X(27, DENSE_S16, dense_s16, 1)                     \
+  X(28, ADD_S16, add_s16, 1)                         \
+  X(29, MUL_S16, mul_s16, 1)                         \
+  X(30, AVG_POOL_S16, avg_pool_s16, 1)               \
+  X(31, MAX_POOL_S16, max_pool_s16, 1)               \
+  X(32, RESCALE_S16, rescale_s16, 1)                 \
+  X(33, UNARY_S16, unary_s16, 1)                     \
+  X(34, SOFTMAX_S16, softmax_s16, 1)                 \
+  X(35, QUANTIZE_F32_S16, quantize_f32_s16, 1)       \
+  X(36, DEQUANTIZE_S16_F32, dequantize_s16_f32, 1)
 
 #define BVL_FIELD_I(name) int32_t name;
 #define BVL_FIELD_F(name) float name;

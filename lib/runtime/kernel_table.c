@@ -10,7 +10,8 @@ static const bvl_kernel_record kRecords[] = {
   [id] = {#name, BVL_##NAME##_FIELDS(BVL_LAYOUT_I, BVL_LAYOUT_F, BVL_LAYOUT_A), bvl_##name,        \
           bvl_##name##_check, bvl_##name##_scratch, version,                                       \
           id == BVL_KERNEL_ADD_S8 || id == BVL_KERNEL_MUL_S8 || id == BVL_KERNEL_LUT_S8 ||         \
-              id == BVL_KERNEL_BINARY_F32 || id == BVL_KERNEL_UNARY_F32},
+              id == BVL_KERNEL_BINARY_F32 || id == BVL_KERNEL_UNARY_F32 || id == BVL_KERNEL_ADD_S16 || \
+              id == BVL_KERNEL_MUL_S16 || id == BVL_KERNEL_RESCALE_S16 || id == BVL_KERNEL_UNARY_S16},
     BVL_KERNELS(BVL_RECORD)
 #undef BVL_RECORD
 };
@@ -35,6 +36,8 @@ bvl_kernel_fn* bvl_kernel_function(uint32_t kernel) {
     case BVL_KERNEL_CONV2D_S8_W4: return bvl_conv2d_s8_w4_avx2;
     case BVL_KERNEL_DEPTHWISE_CONV2D_S8_W4: return bvl_depthwise_conv2d_s8_w4_avx2;
     case BVL_KERNEL_DENSE_S8_W4: return bvl_dense_s8_w4_avx2;
+    case BVL_KERNEL_CONV2D_S16: return bvl_conv2d_s16_avx2;
+    case BVL_KERNEL_DENSE_S16: return bvl_dense_s16_avx2;
     default: break;
   }
 #endif

@@ -31,6 +31,7 @@ class ProgramBuilder {
     tensor.dims = tensor.logical_dims = std::move(dims);
     tensor.offset = take(tensor.bytes);
     if (dtype == DType::int8) tensor.quantization = ops::Quantization{DType::int8, {0.0371f}, {-5}, -1};
+    if (dtype == DType::int16) tensor.quantization = ops::Quantization{DType::int16, {0.00037f}, {0}, -1};
     return add(std::move(tensor));
   }
   std::uint32_t input(const std::string& name, DType dtype, Dims dims) {
@@ -74,6 +75,11 @@ class ProgramBuilder {
     std::vector<std::int8_t> values(static_cast<std::size_t>(rows * depth));
     for (auto& v : values) v = static_cast<std::int8_t>(static_cast<int>(random_.below(16)) - 8);
     return constant(name, ops::packed_int4_rows(values, rows));
+  }
+  std::uint32_t int64s(const std::string& name, std::int64_t count) {
+    std::vector<std::int64_t> values(static_cast<std::size_t>(count));
+    for (auto& v : values) v = static_cast<std::int64_t>(random_.below(20'000'000'001)) - 10'000'000'000;
+    return constant(name, Tensor::of<std::int64_t>({count}, values));
   }
   std::uint32_t int32s(const std::string& name, std::int64_t count) {
     std::vector<std::int32_t> values(static_cast<std::size_t>(count));
@@ -217,6 +223,51 @@ inline plan::Program packed_program() {
   const auto rows = b.output("rows", DType::int8, {8, 5});
   b.step(BVL_KERNEL_DENSE_S8_W4, "rows", {last, b.int4_rows("rows weights", 5, 27), b.int32s("rows bias", 5), b.floats("rows multipliers", {5}, 0.005f, 0.02f)},
          rows, bvl_dense_s8_w4_params{8, 27, 5, -1, 2, -128, 127}, 8);
+  return b.finish();
+}
+
+// int16 activations with int8 weights, biases past 32 bits: every kernel of theirs, between a float input and outputs of every kind.
+inline plan::Program wide_activation_program() {
+  ProgramBuilder b(16);
+  const auto s16 = DType::int16;
+  const auto conv = [&](const std::string& name, std::uint32_t from, Dims dims, const bvl_conv2d_s16_params& p, bool depthwise) {
+    const auto to = b.activation(name, DType::int16, std::move(dims));
+    const Dims weights = depthwise ? Dims{p.kernel_h, p.kernel_w, p.out_c} : Dims{p.out_c, p.kernel_h, p.kernel_w, p.in_c / p.groups};
+    b.step(depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S16 : BVL_KERNEL_CONV2D_S16, name,
+           {from, b.int8s(name + " weights", weights), b.int64s(name + " bias", p.out_c), b.floats(name + " multipliers", {p.out_c}, 0.0000002f, 0.00002f)},
+           to, p, p.out_h);
+    return to;
+  };
+  const auto image = b.input("image", s16, {1, 9, 11, 3});
+  const auto stem = conv("stem", image, {1, 5, 6, 22}, {1, 9, 11, 3, 5, 6, 22, 3, 3, 2, 2, 1, 1, 1, 1, 1, -32768, 32767}, false);
+  const auto spatial = conv("depthwise", stem, {1, 5, 6, 22}, {1, 5, 6, 22, 5, 6, 22, 3, 3, 1, 1, 1, 1, 1, 1, 22, -32768, 30000}, true);
+  const auto mixed = conv("deep", spatial, {1, 5, 6, 22}, {1, 5, 6, 22, 5, 6, 22, 5, 3, 1, 1, 1, 1, 2, 1, 1, -32768, 32767}, false);
+  const auto grouped = conv("grouped", mixed, {1, 5, 6, 22}, {1, 5, 6, 22, 5, 6, 22, 1, 1, 1, 1, 1, 1, 0, 0, 2, -32768, 32767}, false);
+  const auto sum = b.activation("sum", s16, {1, 5, 6, 22});
+  b.step(BVL_KERNEL_ADD_S16, "add", {spatial, grouped}, sum, bvl_add_s16_params{2, {30, 22}, {22, 1}, {22, 1}, 0.731f, 0.52f, -32768, 32767}, 30);
+  const auto gate = b.activation("gate", s16, {1, 1, 1, 22});
+  b.step(BVL_KERNEL_AVG_POOL_S16, "squeeze", {sum}, gate, bvl_avg_pool_s16_params{1, 5, 6, 22, 1, 1, 5, 6, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0.0003f, 0.0001f, -32768, 32767}, 1);
+  const auto sigmoid = b.activation("sigmoid", s16, {1, 1, 1, 22});
+  b.step(BVL_KERNEL_UNARY_S16, "sigmoid", {gate}, sigmoid, bvl_unary_s16_params{BVL_UNARY_SIGMOID, 22, 0, 0, 0.0002f, 0.00003f, -32768, 32767}, 1);
+  const auto tanh = b.output("tanh", s16, {1, 1, 1, 22});
+  b.step(BVL_KERNEL_UNARY_S16, "tanh", {gate}, tanh, bvl_unary_s16_params{BVL_UNARY_TANH, 22, 0, 0, 0.0001f, 0.00003f, -32768, 32767}, 1);
+  const auto scaled = b.activation("scaled", s16, {1, 5, 6, 22});
+  b.step(BVL_KERNEL_MUL_S16, "mul", {sum, sigmoid}, scaled, bvl_mul_s16_params{2, {30, 22}, {22, 1}, {0, 1}, 0.000031f, -32768, 32767}, 30);
+  const auto pooled = b.activation("pooled", s16, {1, 2, 3, 22});
+  b.step(BVL_KERNEL_MAX_POOL_S16, "max pool", {scaled}, pooled, bvl_max_pool_s16_params{1, 5, 6, 22, 2, 3, 3, 3, 2, 2, 1, 1, 0, 1, -32768, 32767}, 2);
+  const auto rescaled = b.activation("rescaled", s16, {1, 2, 3, 22});
+  b.step(BVL_KERNEL_RESCALE_S16, "rescale", {pooled}, rescaled, bvl_rescale_s16_params{132, 0.00031f, 0.00043f, 0, 32767}, 1);
+  const auto logits = b.output("logits", s16, {1, 7});
+  b.step(BVL_KERNEL_DENSE_S16, "dense", {rescaled, b.int8s("dense weights", {7, 132}), b.int64s("dense bias", 7), b.floats("dense multipliers", {7}, 0.000001f, 0.00001f)},
+         logits, bvl_dense_s16_params{1, 132, 7, -32768, 32767}, 7);
+  const auto rows = b.output("rows", s16, {3, 6});
+  b.step(BVL_KERNEL_DENSE_S16, "rows", {rescaled, b.int8s("rows weights", {6, 44}), b.int64s("rows bias", 6), b.floats("rows multipliers", {6}, 0.000001f, 0.00001f)},
+         rows, bvl_dense_s16_params{3, 44, 6, -32768, 32767}, 3);
+  const auto probabilities = b.output("probabilities", s16, {1, 7});
+  b.step(BVL_KERNEL_SOFTMAX_S16, "softmax", {logits}, probabilities, bvl_softmax_s16_params{1, 7, 1, 0.0002f, 0.0000305f, -32768, 32767}, 1);
+  const auto real = b.activation("real", DType::float32, {3, 6});
+  b.step(BVL_KERNEL_DEQUANTIZE_S16_F32, "dequantize", {rows}, real, bvl_dequantize_s16_f32_params{18, 0.0031f}, 1);
+  b.step(BVL_KERNEL_QUANTIZE_F32_S16, "quantize", {real}, b.output("again", s16, {3, 6}), bvl_quantize_f32_s16_params{18, 0.0029f, -32768, 32767}, 1);
   return b.finish();
 }
 

@@ -8,7 +8,7 @@
 BVL_KERNELS(DECLARE)
 
 static _Alignas(16) unsigned char x[1 << 16], w[1 << 18], y[1 << 16], scratch[1 << 14];
-static int32_t bias[1024];
+static int64_t bias[1024]; /* kernels on int8 see twice as many int32 */
 static float multipliers[1024];
 
 static void print_number(unsigned long long value) {
@@ -47,6 +47,28 @@ int main(void) {
   measure("depthwise.int8", bvl_depthwise_conv2d_s8, &deep, 12, 12ull * 12 * 64 * 9);
   const bvl_dense_s8_params dense = {1, 640, 128, 3, -5, -128, 127};
   measure("dense.int8", bvl_dense_s8, &dense, 128, 640 * 128);
+  const bvl_conv2d_s16_params square16 = {1, 16, 16, 16, 16, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, -32768, 32767};
+  const bvl_conv2d_s16_params point16 = {1, 12, 12, 64, 12, 12, 64, 1, 1, 1, 1, 1, 1, 0, 0, 1, -32768, 32767};
+  measure("conv.int16", bvl_conv2d_s16, &square16, 16, 16ull * 16 * 32 * 9 * 16);
+  measure("conv.int16", bvl_conv2d_s16, &point16, 12, 12ull * 12 * 64 * 64);
+  const bvl_depthwise_conv2d_s16_params deep16 = {1, 12, 12, 64, 12, 12, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64, -32768, 32767};
+  measure("depthwise.int16", bvl_depthwise_conv2d_s16, &deep16, 12, 12ull * 12 * 64 * 9);
+  const bvl_dense_s16_params dense16 = {1, 640, 128, -32768, 32767};
+  measure("dense.int16", bvl_dense_s16, &dense16, 128, 640 * 128);
+  const bvl_add_s16_params add16 = {1, {4096}, {1}, {1}, 0.61f, 0.47f, -32768, 32767};
+  measure("elementwise.int16", bvl_add_s16, &add16, 4096, 4096);
+  const bvl_mul_s16_params mul16 = {1, {4096}, {1}, {1}, 0.00001f, -32768, 32767};
+  measure("elementwise.int16", bvl_mul_s16, &mul16, 4096, 4096);
+  const bvl_rescale_s16_params rescale16 = {4096, 0.1f, 0.12f, -32768, 32767};
+  measure("rescale.int16", bvl_rescale_s16, &rescale16, 4, 4096);
+  const bvl_max_pool_s16_params largest16 = {1, 16, 16, 32, 8, 8, 2, 2, 2, 2, 1, 1, 0, 0, -32768, 32767};
+  measure("pool.int16", bvl_max_pool_s16, &largest16, 8, 8 * 8 * 32 * 4);
+  const bvl_avg_pool_s16_params average16 = {1, 16, 16, 32, 1, 1, 16, 16, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0.1f, 0.05f, -32768, 32767};
+  measure("pool.int16", bvl_avg_pool_s16, &average16, 1, 32 * 256);
+  const bvl_unary_s16_params sigmoid16 = {BVL_UNARY_SIGMOID, 4096, 0, 0, 0.0002f, 0.00003f, -32768, 32767};
+  measure("table.int16", bvl_unary_s16, &sigmoid16, 4, 4096);
+  const bvl_softmax_s16_params softmax16 = {8, 12, 1, 0.0002f, 0.00003f, -32768, 32767};
+  measure("softmax.int16", bvl_softmax_s16, &softmax16, 8, 8 * 12);
   const bvl_conv2d_s8_w4_params square4 = {1, 16, 16, 16, 16, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, 3, -5, -128, 127};
   const bvl_conv2d_s8_w4_params point4 = {1, 12, 12, 64, 12, 12, 64, 1, 1, 1, 1, 1, 1, 0, 0, 1, 3, -5, -128, 127};
   measure("conv.int4", bvl_conv2d_s8_w4, &square4, 16, 16ull * 16 * 32 * 9 * 16);

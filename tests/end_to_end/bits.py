@@ -4,9 +4,11 @@ machine that scripts/check-emitted-c finds here.
 
     bits.py BEVEL SOURCE_DIR [NETWORK...]
 
-The bundled network always; the others where the shared models are. BEVEL_BITS_SAMPLES: how many samples (20).
+The bundled network always; the others where the shared models are. Three of them also with int4 weights and with int16 activations.
+BEVEL_BITS_SAMPLES: how many samples (20).
 """
 
+import json
 import os
 import pathlib
 import re
@@ -17,6 +19,7 @@ import tempfile
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "oracle"))
+import other_integers  # noqa: E402
 from data import Data  # noqa: E402
 
 # network -> target
@@ -24,13 +27,48 @@ NETWORKS = {"fashion": "stm32l4r5", "resnet8": "stm32h743", "vww": "stm32h743", 
             "fmnist_vgg": "rpi4"}
 
 
+OTHER_INTEGERS = ("fashion", "resnet8", "kws")
+
+
 def port(header, direction, constant):
-    value = re.search(rf"MODEL_{direction}_0_{constant} (\S+)$", header, re.M).group(1).strip("()")
+    value = re.search(rf"MODEL_{direction}_0_{constant} (\S+)$", header, re.M).group(1).strip("()u")
     return float.fromhex(value.rstrip("f")) if "x" in value else int(value)
 
 
-def quantize(x, scale, zero_point):
-    return np.clip(np.rint(x.astype(np.float32) / np.float32(scale)) + zero_point, -128, 127).astype(np.int8)
+def quantize(x, scale, zero_point, dtype):
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(x.astype(np.float32) / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def check(bevel, source, name, out, onnx_file, data):
+    """Failures of the network in `out`: onnx_file by the evaluator, model.bvl by the runtime, model.c by every compiler."""
+    header = (out / "model.h").read_text()
+    in_scale, in_zero = port(header, "INPUT", "SCALE"), port(header, "INPUT", "ZERO_POINT")
+    out_scale, out_zero = port(header, "OUTPUT", "SCALE"), port(header, "OUTPUT", "ZERO_POINT")
+    in_dtype, out_dtype = (np.int16 if port(header, side, "BYTES") == 2 * port(header, side, "SIZE") else np.int8 for side in ("INPUT", "OUTPUT"))
+    inputs, outputs, differing = b"", b"", 0
+    for i in range(data.count):
+        feed = data.sample(i)
+        np.savez(out / "in.npz", **feed)
+        results = []
+        for file, extra in ((onnx_file, []), ("model.bvl", ["--raw"])):
+            subprocess.run([bevel, "run", out / file, "--inputs", out / "in.npz", "-o", out / "out.npz", *extra],
+                           check=True, stdout=subprocess.DEVNULL)
+            (value,) = np.load(out / "out.npz").values()
+            results.append(value)
+        evaluator = quantize(results[0], out_scale, out_zero, out_dtype)
+        runtime = results[1]
+        if runtime.dtype == np.uint8:
+            runtime = (runtime.astype(np.int16) - 128).astype(np.int8)
+        assert runtime.dtype == out_dtype
+        differing += int((evaluator != runtime).sum())
+        (x,) = feed.values()
+        inputs += quantize(x, in_scale, in_zero, in_dtype).tobytes()
+        outputs += runtime.tobytes()
+    print(f"{name}: evaluator and runtime differ in {differing} of {len(outputs) // np.dtype(out_dtype).itemsize} integers", flush=True)
+    (out / "inputs.bin").write_bytes(inputs)
+    (out / "outputs.bin").write_bytes(outputs)
+    return (differing > 0) + (subprocess.run([source / "scripts/check-emitted-c", out]).returncode != 0)
 
 
 def main():
@@ -49,32 +87,19 @@ def main():
             out = pathlib.Path(scratch) / "out"
             subprocess.run([bevel, "compile", folder / "model.onnx", "--target", NETWORKS[network], "--calib", folder / "calib.json",
                             "--eval", folder / "eval.json", "--samples", "50", "--out", out], check=True, stdout=subprocess.DEVNULL)
-            header = (out / "model.h").read_text()
-            in_scale, in_zero = port(header, "INPUT", "SCALE"), port(header, "INPUT", "ZERO_POINT")
-            out_scale, out_zero = port(header, "OUTPUT", "SCALE"), port(header, "OUTPUT", "ZERO_POINT")
             data = Data(str(folder / "eval.json"), samples)
-            inputs, outputs, differing = b"", b"", 0
-            for i in range(data.count):
-                feed = data.sample(i)
-                np.savez(out / "in.npz", **feed)
-                results = []
-                for file, extra in (("model.int8.onnx", []), ("model.bvl", ["--raw"])):
-                    subprocess.run([bevel, "run", out / file, "--inputs", out / "in.npz", "-o", out / "out.npz", *extra],
-                                   check=True, stdout=subprocess.DEVNULL)
-                    (value,) = np.load(out / "out.npz").values()
-                    results.append(value)
-                evaluator = quantize(results[0], out_scale, out_zero)
-                runtime = results[1].astype(np.int16)
-                runtime = (runtime - 128 if results[1].dtype == np.uint8 else runtime).astype(np.int8)
-                differing += int((evaluator != runtime).sum())
-                (x,) = feed.values()
-                inputs += quantize(x, in_scale, in_zero).tobytes()
-                outputs += runtime.tobytes()
-            print(f"{network}: evaluator and runtime differ in {differing} of {len(outputs)} integers", flush=True)
-            failures += differing > 0
-            (out / "inputs.bin").write_bytes(inputs)
-            (out / "outputs.bin").write_bytes(outputs)
-            failures += subprocess.run([source / "scripts/check-emitted-c", out]).returncode != 0
+            failures += check(bevel, source, network, out, "model.int8.onnx", data)
+            for kind in other_integers.KINDS if network in OTHER_INTEGERS else ():
+                other = pathlib.Path(scratch) / kind
+                other.mkdir()
+                other_integers.write(kind, out / "model.int8.onnx", other / "model.onnx")
+                emitted = subprocess.run([bevel, "emit-c", other / "model.onnx", "-o", other, "--name", "model", "--json"], check=True,
+                                         capture_output=True, text=True)
+                floats = json.loads(emitted.stdout).get("stays_float", [])
+                failures += check(bevel, source, f"{network} {kind}", other, "model.onnx", data)
+                if floats:
+                    print(f"{network} {kind}: in float: {floats}")
+                    failures += 1
     return 1 if failures else 0
 
 

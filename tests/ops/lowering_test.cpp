@@ -44,10 +44,11 @@ constexpr const char* kFourWeights =
     ", float[4] sw = {0.11, 0.07, 0.2, 0.03}, int4[4] zw = {0, 0, 0, 0}, float[4] sb = {0.0055, 0.0035, 0.01, 0.0015}, "
     "int32[4] zb = {0, 0, 0, 0}, int32[4] qb = {12, -70, 33, 500}";
 
+// int16: zero points 0, and scales of a 256th, so that real values are those of 8 bits.
 std::string text_of(const Case& c, const std::string& dtype) {
-  const bool is_unsigned = dtype == "uint8";
-  const auto zero = [&](int signed_zero) { return std::to_string(signed_zero + (is_unsigned ? 128 : 0)); };
-  const char* scales[] = {"0.05", "0.031", "0.08"};
+  const bool is_unsigned = dtype == "uint8", wide = dtype == "int16";
+  const auto zero = [&](int signed_zero) { return std::to_string(wide ? 0 : signed_zero + (is_unsigned ? 128 : 0)); };
+  const char* scales[] = {wide ? "0.0001953125" : "0.05", wide ? "0.000121" : "0.031", wide ? "0.0003125" : "0.08"};
   const int zeros[] = {5, -20, 60};
   std::string head, constants, dequantize;
   for (std::size_t i = 0; i < c.inputs.size(); ++i) {
@@ -57,7 +58,8 @@ std::string text_of(const Case& c, const std::string& dtype) {
     constants += (i ? ", " : "") + std::string("float[] s") + n + " = {" + scales[k] + "}, " + dtype + "[] z" + n + " = {" + zero(zeros[k]) + "}";
     dequantize += "  x" + n + " = DequantizeLinear (q" + n + ", s" + n + ", z" + n + ")\n";
   }
-  const std::string sy = c.same_scale ? scales[0] : c.output_scale;
+  const std::string own = wide ? std::to_string(std::stod(c.output_scale) * 1000 / 256) + "e-3" : c.output_scale;
+  const std::string sy = c.same_scale ? scales[0] : own;
   const std::string zy = c.same_scale ? zero(zeros[0]) : c.output_zero == "lowest" ? zero(-128) : zero(-7);
   constants += ", float[] sy = {" + sy + "}, " + dtype + "[] zy = {" + zy + "}" + c.constants;
   return "<ir_version: 10, opset_import: [\"\" : " + std::to_string(c.opset) + "]>\nmain (" + head + ") => (" + dtype + "[" + c.output + "] qy)\n<" + constants +
@@ -82,7 +84,9 @@ std::vector<Tensor> random_inputs(const Model& model, std::uint64_t seed) {
       if (type.dtype == DType::float32) {
         tensor.set_from_double(i, random.uniform(-3, 3));
       } else {
-        tensor.set_from_int64(i, static_cast<std::int64_t>(random.below(256)) - (type.dtype == DType::int8 ? 128 : 0));
+        const bool wide = type.dtype == DType::int16;
+        const std::int64_t middle = wide ? 32768 : type.dtype == DType::int8 ? 128 : 0;
+        tensor.set_from_int64(i, static_cast<std::int64_t>(random.below(wide ? 65536 : 256)) - middle);
       }
     }
     inputs.push_back(std::move(tensor));
@@ -157,8 +161,8 @@ std::vector<Tensor> by_program(const Model& model, const std::vector<Tensor>& in
   return *outputs;
 }
 
-void check_integer(const Case& c) {
-  for (const char* dtype : {"int8", "uint8"}) {
+void check_integer(const Case& c, const std::vector<std::string>& dtypes = {"int8", "uint8"}) {
+  for (const std::string& dtype : dtypes) {
     INFO(c.name << " " << dtype);
     const Model model = parsed(text_of(c, dtype));
     const auto inputs = random_inputs(model, 7);
@@ -197,9 +201,15 @@ void check_four(Case c, std::uint64_t bytes) {
   CHECK(packed == bytes);
 }
 
-void check_float(const std::string& name, const std::string& text) {
+// int16 activations (opset 21).
+void check_wide(Case c) {
+  c.opset = 21;
+  check_integer(c, {"int16"});
+}
+
+void check_float(const std::string& name, const std::string& text, int opset = 13) {
   INFO(name);
-  const Model model = parsed("<ir_version: 8, opset_import: [\"\" : 13]>\n" + text);
+  const Model model = parsed("<ir_version: 8, opset_import: [\"\" : " + std::to_string(opset) + "]>\n" + text);
   const auto inputs = random_inputs(model, 9);
   const auto expected = reference(model, inputs), found = by_program(model, inputs, false), held = by_group_kernels(model, inputs);
   REQUIRE(found.size() == expected.size());
@@ -271,6 +281,75 @@ TEST_CASE("int4 weights stay packed") {
   check_four({"Gemm transB", {"1,31"}, "1,4", four("4,31", 3), kWeighted + std::string("y = Gemm <transB = 1> (x0, w, b)")}, 64);
   check_four({"Gemm float bias", {"3,16"}, "3,5", ", float[] sw = {0.11}, int4[] zw = {0}, int4[16,5] qw = random(4), float[1,5] b = {0.55, -1.1, 2.2, 0.11, 0}",
               "w = DequantizeLinear (qw, sw, zw)\n y = Gemm (x0, w, b)"}, 40);
+}
+
+TEST_CASE("int16 activations") {
+  const std::string conv = kWeighted + std::string("  y = Conv ");
+  const auto weights = [](const std::string& dims, int seed) { return std::string(kWeights) + ", int8[" + dims + "] qw = random(" + std::to_string(seed) + ")"; };
+  check_wide({"3x3", {"1,3,8,8"}, "1,4,8,8", weights("4,3,3,3", 1), conv + "<pads = [1, 1, 1, 1]> (x0, w, b)"});
+  check_wide({"3x3 Relu", {"1,3,8,8"}, "1,4,8,8", weights("4,3,3,3", 2), kWeighted + std::string("c = Conv <pads = [1, 1, 1, 1]> (x0, w, b)\n y = Relu (c)")});
+  check_wide({"stride and asymmetric pads", {"1,3,9,7"}, "1,4,5,3", weights("4,3,3,2", 3), conv + "<strides = [2, 3], pads = [1, 0, 1, 2]> (x0, w, b)"});
+  check_wide({"dilation", {"2,3,9,9"}, "2,4,5,5", weights("4,3,3,3", 5), conv + "<dilations = [2, 2]> (x0, w, b)"});
+  check_wide({"groups", {"1,6,5,5"}, "1,4,5,5", weights("4,3,1,1", 6), conv + "<group = 2> (x0, w, b)"});
+  check_wide({"depthwise", {"1,4,8,8"}, "1,4,4,4", weights("4,1,3,3", 7), conv + "<group = 4, strides = [2, 2], pads = [1, 1, 1, 1]> (x0, w, b)"});
+  check_wide({"depthwise with multiplier", {"1,2,6,6"}, "1,4,6,6", weights("4,1,3,3", 8), conv + "<group = 2, pads = [1, 1, 1, 1]> (x0, w, b)"});
+  check_wide({"1-D", {"1,3,20"}, "1,4,10", weights("4,3,5", 9), conv + "<strides = [2], pads = [2, 2]> (x0, w, b)"});
+  check_wide({"many products", {"1,700"}, "1,4", ", float[] sw = {0.002}, int8[] zw = {0}, int8[700,4] qw = random(10)",
+              "w = DequantizeLinear (qw, sw, zw)\n y = MatMul (x0, w)"});
+  check_wide({"int4 weights", {"1,19,4,4"}, "1,4,4,4", ", float[] sw = {0.05}, int4[4,19,1,1] qw = random(12)",
+              "w = DequantizeLinear (qw, sw)\n y = Conv (x0, w)"});
+  check_wide({"MatMul rows", {"5,16"}, "5,4", ", float[4] sw = {0.011, 0.007, 0.02, 0.003}, int8[4] zw = {0, 0, 0, 0}, int8[16,4] qw = random(1)",
+              "w = DequantizeLinear <axis = 1> (qw, sw, zw)\n y = MatMul (x0, w)"});
+  check_wide({"Gemm transB", {"3,16"}, "3,4", weights("4,16", 3), kWeighted + std::string("y = Gemm <transB = 1> (x0, w, b)")});
+  check_wide({"MaxPool", {"1,3,8,8"}, "1,3,4,4", "", "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x0)", 0, true});
+  check_wide({"MaxPool, own scale", {"1,3,8,8"}, "1,3,4,4", "", "y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x0)", 1, false, "0.09"});
+  check_wide({"GlobalMaxPool", {"1,5,4,4"}, "1,5,1,1", "", "y = GlobalMaxPool (x0)", 0, true});
+  check_wide({"AveragePool", {"1,3,8,8"}, "1,3,4,4", "", "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x0)"});
+  check_wide({"AveragePool with padding", {"1,3,8,8"}, "1,3,4,4", "",
+              "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1], count_include_pad = 1> (x0)"});
+  check_wide({"GlobalAveragePool", {"2,5,4,6"}, "2,5,1,1", "", "y = GlobalAveragePool (x0)", 1, false, "0.011"});
+  check_wide({"ReduceMean", {"2,5,4,6"}, "2,5", ", int64[2] axes = {2, 3}", "y = ReduceMean <keepdims = 0> (x0, axes)", 1, false, "0.011"});
+  check_wide({"Add", {"1,3,4,5", "1,3,4,5"}, "1,3,4,5", "", "y = Add (x0, x1)", 1, false, "0.09"});
+  check_wide({"Add Relu", {"1,3,4,5", "1,3,4,5"}, "1,3,4,5", "", "a = Add (x0, x1)\n y = Relu (a)", 1, false, "0.09"});
+  check_wide({"Sub", {"2,3,4", "3,1"}, "2,3,4", "", "y = Sub (x0, x1)", 1, false, "0.09"});
+  check_wide({"Mul", {"1,3,4,5", "1,3,1,1"}, "1,3,4,5", "", "y = Mul (x0, x1)", 1, false, "0.2"});
+  check_wide({"Add of a constant", {"1,3,4,5"}, "1,3,4,5", ", float[] sk = {0.0001}, int16[] zk = {0}, int16[3,1,1] qk = {0, 12000, -25500}",
+              "k = DequantizeLinear (qk, sk, zk)\n y = Add (x0, k)", 1, false, "0.09"});
+  check_wide({"Reshape", {"2,3,4"}, "6,4", ", int64[2] shape = {6, 4}", "y = Reshape (x0, shape)", 0, true});
+  check_wide({"Transpose", {"2,3,4,5"}, "5,2,4,3", "", "y = Transpose <perm = [3, 0, 2, 1]> (x0)", 0, true});
+  check_wide({"Transpose, own scale", {"2,3,4"}, "4,3,2", "", "y = Transpose (x0)", 1, false});
+  check_wide({"Concat", {"1,2,3,3", "1,4,3,3"}, "1,6,3,3", "", "y = Concat <axis = 1> (x0, x1)", 0, true});
+  check_wide({"Concat, own scales", {"1,2,3,3", "1,4,3,3"}, "1,6,3,3", "", "y = Concat <axis = -3> (x0, x1)"});
+  check_wide({"Slice", {"2,6,7"}, "2,2,4", ", int64[2] b = {5, 0}, int64[2] e = {-100, 7}, int64[2] a = {1, 2}, int64[2] s = {-3, 2}",
+              "y = Slice (x0, b, e, a, s)", 0, true});
+  check_wide({"Pad", {"1,3,4,4"}, "1,3,7,5", ", int64[8] p = {0, 0, 1, 1, 0, 0, 2, 0}, float[] v = {1.5}", "y = Pad (x0, p, v)", 1, true});
+  check_wide({"Expand", {"3,1,4"}, "2,3,5,4", ", int64[4] shape = {2, 3, 5, 4}", "y = Expand (x0, shape)", 0, true});
+  check_wide({"Relu of its own", {"2,3,4"}, "2,3,4", "", "y = Relu (x0)", 0, true});
+  check_wide({"Clip, own scale", {"2,3,4"}, "2,3,4", ", float[] low = {-1}, float[] high = {2}", "y = Clip (x0, low, high)", 1, false});
+  for (const char* op : {"Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Elu", "Softplus", "LeakyRelu", "Erf", "Abs", "Exp"}) {
+    check_wide({op, {"2,130"}, "2,130", "", "y = " + std::string(op) + " (x0)", 1, false, "0.013"});
+  }
+  check_wide({"Softmax", {"3,12"}, "3,12", "", "y = Softmax (x0)", 1, false, "0.0078125"});
+  check_wide({"Softmax over channels", {"2,12,3"}, "2,12,3", "", "y = Softmax <axis = 1> (x0)", 1, false, "0.0078125"});
+}
+
+TEST_CASE("int16 without a kernel runs in float between kernels that convert, and says why") {
+  Case c{"mixed", {"2,12"}, "2,12", ", float[] s8 = {0.05}, int8[] z8 = {3}",
+         "q = QuantizeLinear (x0, s8, z8)\n d = DequantizeLinear (q, s8, z8)\n y = Neg (d)", 1, false, "0.013"};
+  c.opset = 21;
+  const Model model = parsed(text_of(c, "int16"));
+  const auto inputs = random_inputs(model, 7);
+  const auto found = by_program(model, inputs, false);
+  CHECK(found[0].same_bits(reference(model, inputs)[0]));
+  CHECK(found[0].same_bits(by_group_kernels(model, inputs)[0]));
+  std::string reasons;
+  for (const plan::Group& group : plan::group_graph(model).groups) reasons += group.reason;
+  CHECK(reasons.find("the input is int8, not int16") != std::string::npos);
+  Case zero{"zero point", {"1,4"}, "1,4", ", float[] s = {0.1}, int16[] z = {5}", "q = QuantizeLinear (x0, s, z)\n d = DequantizeLinear (q, s, z)\n y = Relu (d)"};
+  zero.opset = 21;
+  reasons.clear();
+  for (const plan::Group& group : plan::group_graph(parsed(text_of(zero, "int16"))).groups) reasons += group.reason;
+  CHECK(reasons.find("zero point 5, kernels need 0") != std::string::npos);
 }
 
 TEST_CASE("pooling and means") {
@@ -484,6 +563,7 @@ TEST_CASE("float kernels") {
 { a = AveragePool <kernel_shape = [3, 3], strides = [2, 2]> (x) m = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (x) g = GlobalAveragePool (x) })");
   check_float("binary", "main (float[2,3,4] x, float[3,1] z) => (float[2,3,4] y) { a = Mul (x, z) b = Sub (a, x) c = Max (b, z) y = Div (c, z) }");
   check_float("unary", "main (float[2,3,4] x) => (float[2,3,4] y) { a = Sigmoid (x) b = Tanh (a) c = LeakyRelu (b) y = Softmax <axis = 1> (c) }");
+  check_float("hard functions", "main (float[2,3,4] x) => (float[2,3,4] y) { a = HardSwish (x) y = HardSigmoid (a) }", 14);
   check_float("reduce", R"(main (float[2,3,4] x) => (float[2,4] y, float[2,3,1] m) <int64[1] axes = {1}>
 { y = ReduceSum <keepdims = 0> (x, axes) m = ReduceMax <axes = [2]> (x) })");
   check_float("movement", R"(main (float[2,3,4] x) => (float[3,8] y) <int64[2] s = {3, 8}> { t = Transpose <perm = [1, 0, 2]> (x) y = Reshape (t, s) })");

@@ -46,6 +46,7 @@ std::vector<T> run(bvl_kernel_fn* function, const Case& c, std::size_t count, Ra
 }
 
 bool same_bits(const std::vector<std::int8_t>& a, const std::vector<std::int8_t>& b) { return a == b; }
+bool same_bits(const std::vector<std::int16_t>& a, const std::vector<std::int16_t>& b) { return a == b; }
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
@@ -249,6 +250,89 @@ TEST_CASE("convolutions with packed int4 weights") {
   for (int i = 0; i < 30; ++i) conv_case(random, 1, between(random, 2, 3), between(random, 1, 9), true, false, true);
 }
 
+// --- int16 activations: sums in 64 bits, rounded as the definition says ---
+std::vector<std::int16_t> shorts(Random& random, std::size_t count) {
+  std::vector<std::int16_t> result(count);
+  const bool extreme = random.below(4) == 0;  // all products of one sign and of full size: past 32 bits
+  for (auto& v : result) v = static_cast<std::int16_t>(extreme ? -32768 : between(random, -32768, 32767));
+  return result;
+}
+std::int16_t rounded16(float v, int low, int high) {
+  return static_cast<std::int16_t>(std::min<double>(std::max<double>(std::nearbyint(static_cast<double>(v)), low), high));
+}
+void wide_conv_case(Random& random, int in_group, int out_group, int groups, bool depthwise) {
+  const bvl_conv2d_s8_params s = conv_params(random, in_group, out_group, groups);
+  const bvl_conv2d_s16_params p{s.n, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w,
+                                s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.groups, between(random, -32768, 0), between(random, 0, 32767)};
+  const auto x = shorts(random, static_cast<std::size_t>(p.n) * p.in_h * p.in_w * p.in_c);
+  auto w = bytes(random, static_cast<std::size_t>(p.out_c) * p.kernel_h * p.kernel_w * in_group);
+  if (random.below(3) == 0) w.assign(w.size(), -128);
+  std::vector<std::int64_t> bias(p.out_c);
+  std::vector<float> multipliers(p.out_c);
+  for (auto& v : bias) v = (static_cast<std::int64_t>(random.below(2000001)) - 1000000) * (random.below(2) ? 1 : 100000);
+  for (auto& v : multipliers) v = random.below(2) ? random.uniform(1e-7f, 1e-4f) : static_cast<float>(between(random, 1, 8)) * 0x1p-9f;
+  std::vector<std::int16_t> want;
+  for (int n = 0; n < p.n; ++n)
+    for (int oy = 0; oy < p.out_h; ++oy)
+      for (int ox = 0; ox < p.out_w; ++ox)
+        for (int c = 0; c < p.out_c; ++c) {
+          std::int64_t acc = bias[c];
+          for (int ky = 0; ky < p.kernel_h; ++ky)
+            for (int kx = 0; kx < p.kernel_w; ++kx)
+              for (int i = 0; i < in_group; ++i) {
+                const int yy = oy * p.stride_h - p.pad_top + ky * p.dilation_h, xx = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
+                if (yy < 0 || yy >= p.in_h || xx < 0 || xx >= p.in_w) continue;
+                const std::size_t at = ((static_cast<std::size_t>(n) * p.in_h + yy) * p.in_w + xx) * p.in_c + c / out_group * in_group + i;
+                const std::size_t tap = static_cast<std::size_t>(ky) * p.kernel_w + kx;
+                const int weight = depthwise ? w[tap * p.out_c + c] : w[(static_cast<std::size_t>(c) * p.kernel_h * p.kernel_w + tap) * in_group + i];
+                acc += static_cast<std::int64_t>(x[at]) * weight;
+              }
+          want.push_back(rounded16(static_cast<float>(acc) * multipliers[c], p.low, p.high));
+        }
+  check(Case{depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S16 : BVL_KERNEL_CONV2D_S16, words(p), {x.data(), w.data(), bias.data(), multipliers.data()},
+             static_cast<std::uint32_t>(p.n * p.out_h)}, want, random);
+}
+
+TEST_CASE("int16 convolutions") {
+  Random random(22);
+  for (int i = 0; i < 100; ++i) wide_conv_case(random, between(random, 1, 70), between(random, 1, 9), 1, false);
+  for (int i = 0; i < 40; ++i) wide_conv_case(random, between(random, 1, 9), between(random, 1, 5), between(random, 2, 4), false);
+  for (int i = 0; i < 100; ++i) wide_conv_case(random, 1, 1, between(random, 1, 50), true);
+  for (int i = 0; i < 30; ++i) wide_conv_case(random, 1, between(random, 2, 3), between(random, 1, 9), true);
+  // A window of more taps than a run of 32-bit sums has.
+  const bvl_depthwise_conv2d_s16_params p{1, 20, 21, 4, 1, 1, 4, 20, 21, 1, 1, 1, 1, 0, 0, 4, -32768, 32767};
+  const std::vector<std::int16_t> x(20 * 21 * 4, -32768);
+  const std::vector<std::int8_t> w(20 * 21 * 4, -128);
+  const std::vector<std::int64_t> bias = {0, 1, -5, 7};
+  const std::vector<float> multipliers(4, 1e-5f);
+  std::vector<std::int16_t> want;
+  for (std::int64_t b : bias) want.push_back(rounded16(static_cast<float>(b + std::int64_t{420} * 32768 * 128) * 1e-5f, -32768, 32767));
+  check(Case{BVL_KERNEL_DEPTHWISE_CONV2D_S16, words(p), {x.data(), w.data(), bias.data(), multipliers.data()}, 1}, want, random);
+}
+
+TEST_CASE("dense_s16") {
+  Random random(23);
+  for (int i = 0; i < 120; ++i) {
+    const bvl_dense_s16_params p{i % 2 ? 1 : between(random, 2, 7), between(random, 1, i % 5 ? 90 : 1500), between(random, 1, 21), -32768, between(random, 0, 32767)};
+    const auto x = shorts(random, static_cast<std::size_t>(p.rows) * p.in_c);
+    auto w = bytes(random, static_cast<std::size_t>(p.out_c) * p.in_c);
+    if (random.below(3) == 0) w.assign(w.size(), -128);
+    std::vector<std::int64_t> bias(p.out_c);
+    std::vector<float> multipliers(p.out_c);
+    std::vector<std::int16_t> want;
+    for (auto& v : bias) v = static_cast<std::int64_t>(random.below(2000000001)) * 10 - 10000000000;
+    for (auto& v : multipliers) v = random.uniform(1e-7f, 1e-5f);
+    for (int r = 0; r < p.rows; ++r)
+      for (int c = 0; c < p.out_c; ++c) {
+        std::int64_t acc = bias[c];
+        for (int k = 0; k < p.in_c; ++k) acc += static_cast<std::int64_t>(x[static_cast<std::size_t>(r) * p.in_c + k]) * w[static_cast<std::size_t>(c) * p.in_c + k];
+        want.push_back(rounded16(static_cast<float>(acc) * multipliers[c], p.low, p.high));
+      }
+    check(Case{BVL_KERNEL_DENSE_S16, words(p), {x.data(), w.data(), bias.data(), multipliers.data()},
+               static_cast<std::uint32_t>(p.rows == 1 ? p.out_c : p.rows)}, want, random);
+  }
+}
+
 TEST_CASE("dense_s8, dense_s8_w4") {
   Random random(3);
   for (int i = 0; i < 200; ++i) {
@@ -278,7 +362,7 @@ TEST_CASE("dense_s8, dense_s8_w4") {
   }
 }
 
-TEST_CASE("add_s8, mul_s8, binary_f32 broadcast") {
+TEST_CASE("add, mul, binary_f32 broadcast") {
   Random random(4);
   for (int i = 0; i < 200; ++i) {
     const Broadcast b = broadcast(random);
@@ -309,6 +393,27 @@ TEST_CASE("add_s8, mul_s8, binary_f32 broadcast") {
     }
     check(Case{BVL_KERNEL_ADD_S8, words(add), {x.data(), y.data()}, range}, sums, random);
     check(Case{BVL_KERNEL_MUL_S8, words(mul), {x.data(), y.data()}, range}, products, random);
+
+    const auto wide_x = shorts(random, b.sizes[0]), wide_y = shorts(random, b.sizes[1]);
+    bvl_add_s16_params wide_add{};
+    wide_add.rank = b.rank, wide_add.low = low * 256, wide_add.high = high * 256, wide_add.a_multiplier = add.a_multiplier, wide_add.b_multiplier = mb;
+    std::memcpy(wide_add.dims, b.dims, sizeof b.dims);
+    std::memcpy(wide_add.a_strides, b.strides[0], sizeof b.dims);
+    std::memcpy(wide_add.b_strides, b.strides[1], sizeof b.dims);
+    bvl_mul_s16_params wide_mul{};
+    wide_mul.rank = b.rank, wide_mul.low = low * 256, wide_mul.high = high * 256, wide_mul.multiplier = mul.multiplier * 0x1p-8f;
+    std::memcpy(wide_mul.dims, b.dims, sizeof b.dims);
+    std::memcpy(wide_mul.a_strides, b.strides[0], sizeof b.dims);
+    std::memcpy(wide_mul.b_strides, b.strides[1], sizeof b.dims);
+    std::vector<std::int16_t> wide_sums, wide_products;
+    for (std::size_t k = 0; k < b.count; ++k) {
+      const int av = wide_x[element(b, 0, k)], bv = wide_y[element(b, 1, k)];
+      const float left = static_cast<float>(av) * wide_add.a_multiplier, right = static_cast<float>(bv) * mb;
+      wide_sums.push_back(rounded16(left + right, low * 256, high * 256));
+      wide_products.push_back(rounded16(static_cast<float>(av * bv) * wide_mul.multiplier, low * 256, high * 256));
+    }
+    check(Case{BVL_KERNEL_ADD_S16, words(wide_add), {wide_x.data(), wide_y.data()}, range}, wide_sums, random);
+    check(Case{BVL_KERNEL_MUL_S16, words(wide_mul), {wide_x.data(), wide_y.data()}, range}, wide_products, random);
 
     const auto fa = floats(random, b.sizes[0]), fb = floats(random, b.sizes[1]);
     bvl_binary_f32_params f{};
@@ -343,14 +448,22 @@ TEST_CASE("pooling") {
                                       w.dilation, h.pad_before, w.pad_before, h.pad_after, w.pad_after, i % 2};
     bvl_max_pool_f32_params largest_f{n, h.in, w.in, c, h.out, w.out, h.kernel, w.kernel, h.stride, w.stride, h.dilation,
                                       w.dilation, h.pad_before, w.pad_before};
+    const auto xw = shorts(random, x.size());
+    const bvl_avg_pool_s16_params average_w{n, h.in, w.in, c, h.out, w.out, h.kernel, w.kernel, h.stride, w.stride, h.dilation, w.dilation,
+                                            h.pad_before, w.pad_before, h.pad_after, w.pad_after, i % 2, average.in_scale, average.out_scale,
+                                            -32768, between(random, 0, 32767)};
+    const bvl_max_pool_s16_params largest_w{n, h.in, w.in, c, h.out, w.out, h.kernel, w.kernel, h.stride, w.stride, h.dilation,
+                                            w.dilation, h.pad_before, w.pad_before, between(random, -32768, 0), between(random, 0, 32767)};
     std::vector<std::int8_t> averages, maxima;
+    std::vector<std::int16_t> averages_w, maxima_w;
     std::vector<float> averages_f, maxima_f;
     for (int b = 0; b < n; ++b)
       for (int oy = 0; oy < h.out; ++oy)
         for (int ox = 0; ox < w.out; ++ox)
           for (int k = 0; k < c; ++k) {
             std::int64_t sum = 0;
-            int most = -128, inside = 0, padded = 0;
+            std::int64_t sum_w = 0;
+            int most = -128, most_w = -32768, inside = 0, padded = 0;
             float sum_f = 0, most_f = -std::numeric_limits<float>::infinity();
             for (int ky = 0; ky < h.kernel; ++ky)
               for (int kx = 0; kx < w.kernel; ++kx) {
@@ -361,6 +474,8 @@ TEST_CASE("pooling") {
                 ++inside;
                 sum += x[at] - average.in_zp;
                 most = std::max<int>(most, x[at]);
+                sum_w += xw[at];
+                most_w = std::max<int>(most_w, xw[at]);
                 sum_f += xf[at];
                 most_f = std::max(most_f, xf[at]);
               }
@@ -369,12 +484,17 @@ TEST_CASE("pooling") {
             averages.push_back(inside == 0 && divisor == 0 ? static_cast<std::int8_t>(-128)
                                                            : rounded(static_cast<float>(sum) * multiplier, average.out_zp, -128, average.high));
             maxima.push_back(static_cast<std::int8_t>(std::min(std::max(most, largest.low), largest.high)));
+            averages_w.push_back(inside == 0 && divisor == 0 ? static_cast<std::int16_t>(-32768)
+                                                             : rounded16(static_cast<float>(sum_w) * multiplier, -32768, average_w.high));
+            maxima_w.push_back(static_cast<std::int16_t>(std::min(std::max(most_w, largest_w.low), largest_w.high)));
             averages_f.push_back(sum_f / divisor);
             maxima_f.push_back(most_f);
           }
     const auto range = static_cast<std::uint32_t>(n * h.out);
     check(Case{BVL_KERNEL_AVG_POOL_S8, words(average), {x.data()}, range}, averages, random);
     check(Case{BVL_KERNEL_MAX_POOL_S8, words(largest), {x.data()}, range}, maxima, random);
+    check(Case{BVL_KERNEL_AVG_POOL_S16, words(average_w), {xw.data()}, range}, averages_w, random);
+    check(Case{BVL_KERNEL_MAX_POOL_S16, words(largest_w), {xw.data()}, range}, maxima_w, random);
     bool empty_window = false;  // 0/0: NaN bits differ between machines
     for (float v : averages_f) empty_window |= std::isnan(v);
     if (!empty_window) check(Case{BVL_KERNEL_AVG_POOL_F32, words(average_f), {xf.data()}, range}, averages_f, random);
@@ -438,6 +558,51 @@ TEST_CASE("pointwise kernels in blocks of 1024") {
     check(Case{BVL_KERNEL_UNARY_F32, words(bvl_unary_f32_params{BVL_UNARY_LEAKY_RELU, count, 0.1f, 0}), {xf.data()}, range}, leaky, random);
     for (auto& v : xf) v = std::fabs(v);
     check(Case{BVL_KERNEL_UNARY_F32, words(bvl_unary_f32_params{BVL_UNARY_SQRT, count, 0, 0}), {xf.data()}, range}, rooted, random);
+  }
+}
+
+TEST_CASE("pointwise int16 kernels in blocks of 1024") {
+  Random random(24);
+  for (const int count : {1, 8, 1023, 1024, 1025, 5000}) {
+    const auto range = static_cast<std::uint32_t>((count + 1023) / 1024);
+    const auto n = static_cast<std::size_t>(count);
+    const auto x = shorts(random, n);
+    auto xf = floats(random, n, 40);
+    xf[0] = std::numeric_limits<float>::quiet_NaN();
+    std::vector<std::int16_t> rescaled(n), quantized(n), sigmoids(n);
+    std::vector<float> real(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      const float value = static_cast<float>(x[i]) * 0.0003f;
+      rescaled[i] = rounded16(value / 0.00041f, -30000, 20000);
+      sigmoids[i] = rounded16(bvl_sigmoidf(value) / 0.00003f, 0, 32767);
+      quantized[i] = std::isnan(xf[i]) ? static_cast<std::int16_t>(-32000) : rounded16(xf[i] / 0.0009f, -32000, 32000);
+      real[i] = value;
+    }
+    check(Case{BVL_KERNEL_RESCALE_S16, words(bvl_rescale_s16_params{count, 0.0003f, 0.00041f, -30000, 20000}), {x.data()}, range}, rescaled, random);
+    check(Case{BVL_KERNEL_UNARY_S16, words(bvl_unary_s16_params{BVL_UNARY_SIGMOID, count, 0, 0, 0.0003f, 0.00003f, 0, 32767}), {x.data()}, range},
+          sigmoids, random);
+    check(Case{BVL_KERNEL_QUANTIZE_F32_S16, words(bvl_quantize_f32_s16_params{count, 0.0009f, -32000, 32000}), {xf.data()}, range}, quantized, random);
+    check(Case{BVL_KERNEL_DEQUANTIZE_S16_F32, words(bvl_dequantize_s16_f32_params{count, 0.0003f}), {x.data()}, range}, real, random);
+  }
+  for (int i = 0; i < 60; ++i) {
+    const int outer = between(random, 1, 5), depth = between(random, 1, 60), inner = between(random, 1, 4);
+    const auto x = shorts(random, static_cast<std::size_t>(outer) * depth * inner);
+    const float scale = random.uniform(0.0001f, 0.001f);
+    std::vector<std::int16_t> want(x.size());
+    for (int o = 0; o < outer; ++o)
+      for (int k = 0; k < inner; ++k) {
+        const auto at = [&](int d) { return (static_cast<std::size_t>(o) * depth + d) * inner + k; };
+        int most = -32768;
+        float sum = 0;
+        for (int d = 0; d < depth; ++d) most = std::max<int>(most, x[at(d)]);
+        for (int d = 0; d < depth; ++d) sum += bvl_expf(static_cast<float>(x[at(d)] - most) * scale);
+        for (int d = 0; d < depth; ++d) {
+          const float share = bvl_expf(static_cast<float>(x[at(d)] - most) * scale) / sum;
+          want[at(d)] = rounded16(share / 0.00003052f, -32768, 32767);
+        }
+      }
+    check(Case{BVL_KERNEL_SOFTMAX_S16, words(bvl_softmax_s16_params{outer, depth, inner, scale, 0.00003052f, -32768, 32767}), {x.data()},
+               static_cast<std::uint32_t>(outer)}, want, random);
   }
 }
 

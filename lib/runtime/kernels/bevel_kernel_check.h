@@ -33,6 +33,12 @@ static inline int bvl_s8_ok(const bvl_tensor* tensor, int64_t count) {
 static inline int bvl_f32_ok(const bvl_tensor* tensor, int64_t count) {
   return bvl_operand_ok(tensor, BVL_FLOAT32, 4, count);
 }
+static inline int bvl_s16_ok(const bvl_tensor* tensor, int64_t count) {
+  return bvl_operand_ok(tensor, BVL_INT16, 2, count);
+}
+static inline int bvl_s64_ok(const bvl_tensor* tensor, int64_t count) {
+  return bvl_operand_ok(tensor, BVL_INT64, 8, count);
+}
 static inline int bvl_s32_ok(const bvl_tensor* tensor, int64_t count) {
   return bvl_operand_ok(tensor, BVL_INT32, 4, count);
 }
@@ -52,6 +58,7 @@ static inline int bvl_is_s8(int32_t value) { return value >= -128 && value <= 12
 static inline int bvl_bounds_ok(int32_t zero_point, int32_t low, int32_t high) {
   return bvl_is_s8(zero_point) && bvl_is_s8(low) && bvl_is_s8(high) && low <= high;
 }
+static inline int bvl_bounds_s16_ok(int32_t low, int32_t high) { return low >= -32768 && high <= 32767 && low <= high; }
 
 /* One axis of a sliding window: all positions that its arithmetic forms fit int32. */
 static inline int bvl_window_ok(int32_t in, int32_t out, int32_t kernel, int32_t stride, int32_t dilation, int32_t pad) {
