@@ -15,6 +15,10 @@
 #include "lib/support/result.h"
 #include "passes/recipe.h"
 
+namespace bevel {
+class WorkerPool;
+}
+
 namespace bevel::passes {
 
 enum class Accuracy { exact, rounding, lossy };  // bits equal; equal up to float rounding; a choice that loses
@@ -41,6 +45,7 @@ struct PassContext {
   // A forecast: only the form of the result is asked for, so that no weight need be read; new ones are zeros. Such a model is never
   // written or run.
   bool forms_only = false;
+  WorkerPool* pool = nullptr;  // for passes that compute much; results do not depend on it
 };
 
 struct PassRecord {
