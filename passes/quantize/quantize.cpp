@@ -37,6 +37,7 @@
 #include "lib/ops/semantics.h"
 #include "passes/pass.h"
 #include "passes/quantize/automatic_range.h"
+#include "passes/quantize/delicate.h"
 #include "passes/quantize/scales.h"
 #include "passes/quantize/selection.h"
 #include "passes/quantize/weight_only.h"
@@ -203,7 +204,8 @@ class Quantizer {
     auto clamps = selection_.clamps[id.index];
     ValueId raw = graph_.add_value(graph_.value(result).name + "_float", graph_.value(result).type);
     graph_.move_output(result, raw);
-    while (!clamps.empty() && implied(*facts_[clamps.back().index].value.clamp, component.grid, format_)) {
+    while (!clamps.empty() && facts_[clamps.back().index].value.clamp &&
+           implied(*facts_[clamps.back().index].value.clamp, component.grid, format_)) {
       const NodeId clamp = clamps.back();
       clamps.pop_back();
       const auto operand = static_cast<std::size_t>(facts_[clamp.index].value.data_operands[0]);
@@ -301,6 +303,50 @@ bool computes_on_floats(const Graph& graph, NodeId id, const ops::Facts& facts) 
   });
 }
 
+struct Chosen {
+  Selection selection;
+  Grids grids;
+};
+
+// Selects, measures and chooses grids; what then turns out to be ruined by 8 bits is taken out, and the rest chosen anew.
+Result<Chosen> choose(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe, const ActivationFormat& format,
+                      std::string_view keep_float, data::Measure& measure) {
+  KeptFloat kept;
+  data::Statistics statistics;
+  for (bool tried = false;;) {
+    Chosen chosen;
+    BEVEL_TRY(chosen.selection, select_nodes(model, facts, recipe, keep_float, kept));
+    chosen.grids = find_components(model, facts, chosen.selection, recipe);
+    data::Request request;
+    for (const std::string& name : values_to_measure(model.graph, chosen.grids))
+      if (!statistics.values.contains(name)) request.values.push_back(name);
+    if (measure.has_samples() && wants_rows(chosen.grids, recipe, format)) {
+      for (const data::OperandKey& key : rows_to_measure(model.graph, facts, chosen.selection))
+        if (!statistics.rows.contains(key)) request.rows.push_back(key);
+    }
+    if (!request.values.empty() || !request.rows.empty()) {
+      auto measured = measure.measure(model, request);
+      if (!measured) {
+        if (const auto fault = unusable_constant(model.graph, facts)) return fail_input("{}", *fault);
+        return Failure(std::move(measured).error());
+      }
+      statistics.values.merge(measured->values);
+      statistics.rows.merge(measured->rows);
+    }
+    const ConsumerErrors errors(model, facts, chosen.selection, statistics, recipe.rounding != "nearest");
+    BEVEL_TRY_STATUS(choose_grids(model.graph, statistics, recipe, format, errors, chosen.grids));
+    if (format.symmetric()) return chosen;
+    KeptFloat more = uneven_moves(model, facts, chosen.selection, chosen.grids, statistics, format);
+    if (!tried && measure.has_samples()) {
+      BEVEL_TRY(KeptFloat delicate, delicate_regions(model, facts, chosen.selection, chosen.grids, statistics, format, measure));
+      more.merge(delicate);
+      tried = true;
+    }
+    if (more.empty()) return chosen;
+    kept.merge(more);
+  }
+}
+
 Result<PassStats> run(Model& model, const Options& options, PassContext& context) {
   BEVEL_TRY(const Recipe recipe, recipe_of(options, context));
   BEVEL_TRY_STATUS(reach_opset(model, recipe));
@@ -310,19 +356,8 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
   const ActivationFormat format = activation_format(recipe);
 
   const std::vector<ops::Facts> facts = all_facts(model);
-  BEVEL_TRY(Selection selection, select_nodes(model, facts, recipe, options.at("keep-float")));
-  Grids grids = find_components(model, facts, selection, recipe);
-  data::Request request;
-  request.values = values_to_measure(model.graph, grids);
-  if (context.measure->has_samples() && wants_rows(grids, recipe, format)) request.rows = rows_to_measure(model.graph, facts, selection);
-  auto measured = context.measure->measure(model, request);
-  if (!measured) {
-    if (const auto fault = unusable_constant(model.graph, facts)) return fail_input("{}", *fault);
-    return Failure(std::move(measured).error());
-  }
-  const data::Statistics& statistics = *measured;
-  const ConsumerErrors errors(model, facts, selection, statistics, recipe.rounding != "nearest");
-  BEVEL_TRY_STATUS(choose_grids(model.graph, statistics, recipe, format, errors, grids));
+  BEVEL_TRY(const Chosen chosen, choose(model, facts, recipe, format, options.at("keep-float"), *context.measure));
+  const Selection& selection = chosen.selection;
 
   PassStats stats;
   for (const NodeId id : model.graph.node_order()) {
@@ -332,7 +367,7 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
     if (!computes_on_floats(model.graph, id, facts[id.index])) continue;
     stats.notes.push_back({model.graph.node(id).name, model.graph.node(id).op_type, reason});
   }
-  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, grids, format, recipe, context.forms_only).run());
+  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, chosen.grids, format, recipe, context.forms_only).run());
   return stats;
 }
 

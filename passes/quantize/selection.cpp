@@ -16,8 +16,9 @@ bool is_float32(const Value& value) { return value.type.is_tensor() && value.typ
 
 class Selector {
  public:
-  Selector(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe)
-      : graph_(model.graph), facts_(facts), recipe_(recipe) {
+  Selector(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe,
+           const std::map<NodeId, std::string>& kept_float)
+      : model_(model), graph_(model.graph), facts_(facts), recipe_(recipe), kept_float_(kept_float) {
     selection_.integer.assign(graph_.node_capacity(), false);
     selection_.reason.assign(graph_.node_capacity(), "");
     selection_.quantized_before.assign(graph_.node_capacity(), false);
@@ -46,6 +47,7 @@ class Selector {
     for (const NodeId id : order) {
       std::string why = asked_for_float(graph_.node(id));
       selection_.kept[id.index] = !why.empty();
+      if (const auto kept = kept_float_.find(id); why.empty() && kept != kept_float_.end()) why = kept->second;
       if (why.empty()) why = refusal(id);
       if (why.empty() && reads_dequantized(graph_.node(id))) {
         selection_.quantized_before[id.index] = result_is_quantized(id);
@@ -53,7 +55,7 @@ class Selector {
                                                     : "the model quantizes what it reads, but not its result";
       }
       selection_.reason[id.index] = why;
-      selection_.integer[id.index] = why.empty() && !is_move(id);
+      selection_.integer[id.index] = why.empty() && (!is_move(id) || looks_up_table(graph_.node(id), value_facts(id)));
     }
     for (const NodeId id : order) stay_with_producer(id);
     for (const NodeId id : order) fold_clamps(id);
@@ -120,7 +122,7 @@ class Selector {
       }
       any_activation = any_activation || !value.is_constant();
     }
-    if (!any_activation) return constant_data(node, facts);
+    if (!any_activation) return looks_up_table(node, facts) ? "" : constant_data(node, facts);
     if (facts.quant != QuantRole::bilinear) return "";
     if (graph_.value(node.inputs[static_cast<std::size_t>(facts.data_operands[0])]).is_constant()) {
       return "its first operand is constant, its second is computed";
@@ -128,7 +130,17 @@ class Selector {
     return refused_bias(node, facts);
   }
 
-  // Nothing to quantize with a calibrated scale: a table that computed indices look up (an embedding), or constants alone.
+  // A table worth storing in 8 bits (an embedding), from which computed indices pick.
+  [[nodiscard]] bool looks_up_table(const Node& node, const ops::ValueFacts& facts) const {
+    constexpr std::int64_t kWorthStoring = 1024;  // elements
+    if (facts.quant != QuantRole::same_scale || facts.data_operands.size() != 1) return false;
+    const ValueId table = node.inputs[static_cast<std::size_t>(facts.data_operands[0])];
+    return graph_.constant(table) != nullptr && graph_.constant(table)->size() >= kWorthStoring &&
+           std::any_of(node.inputs.begin(), node.inputs.end(),
+                       [&](ValueId input) { return input.valid() && !graph_.value(input).is_constant(); });
+  }
+
+  // Nothing to quantize with a calibrated scale: a small table that computed indices look up, or constants alone.
   [[nodiscard]] std::string constant_data(const Node& node, const ops::ValueFacts& facts) const {
     for (const ValueId input : node.inputs) {
       if (!input.valid() || graph_.value(input).is_constant()) continue;
@@ -181,15 +193,32 @@ class Selector {
     ValueId value = outputs[0];
     while (value.valid() && graph_.value(value).uses.size() == 1) {
       const NodeId next = graph_.value(value).uses[0].node;
-      if (!ops::may_fold_clamp(graph_, value, producer, outputs.size(), value_facts(next)) ||
-          !selection_.reason[next.index].empty()) {
-        return;
-      }
+      const bool clamps = ops::may_fold_clamp(graph_, value, producer, outputs.size(), value_facts(next));
+      if (!clamps && !(value == outputs[0] && adds_bias(id, next))) return;
+      // A bias is added in float if it must: rounding the sum rounds once, whatever becomes of the addition.
+      if (!selection_.reason[next.index].empty() && (clamps || selection_.kept[next.index])) return;
       selection_.integer[next.index] = false;
       selection_.clamps[id.index].push_back(next);
       folded_.insert(next);
       value = graph_.node(next).outputs[0];
     }
+  }
+
+  // `next` adds one constant for each channel to a product without a bias (MatMul has no operand for it).
+  [[nodiscard]] bool adds_bias(NodeId product, NodeId next) const {
+    const ops::Facts& facts = facts_[product.index];
+    const Node& node = graph_.node(product);
+    const bool may_have_bias = facts.value.bias_operand >= 0;
+    if (facts.value.quant != QuantRole::bilinear || may_have_bias || node.inputs.size() < 2 || node.outputs.size() != 1) return false;
+    if (graph_.constant(node.inputs[1]) == nullptr || graph_.value(node.outputs[0]).output_slots > 0) return false;
+    const auto affine = ops::as_channel_affine(model_, graph_, next);
+    const auto weight_axis = ops::channel_axis(facts.space, 1);
+    if (!affine || !affine->addend.valid() || affine->input != node.outputs[0] || affine->axis < 0 || !weight_axis) return false;
+    const auto& out = facts.space.outputs[0].axes;
+    const auto& weight = facts.space.inputs[1].axes;
+    const auto axis = static_cast<std::size_t>(affine->axis), channel = static_cast<std::size_t>(*weight_axis);
+    return axis < out.size() && channel < weight.size() && out[axis].kind == ops::AxisMap::Kind::follow &&
+           weight[channel].kind == ops::AxisMap::Kind::follow && out[axis].loops == weight[channel].loops;
   }
 
   // A movement joins where its data already is 8-bit, or where every reader wants it so.
@@ -243,9 +272,11 @@ class Selector {
     return selection_.is_integer(producer) || folded_.contains(producer);
   }
 
+  const Model& model_;
   const Graph& graph_;
   const std::vector<ops::Facts>& facts_;
   const Recipe& recipe_;
+  const std::map<NodeId, std::string>& kept_float_;
   std::set<std::string, std::less<>> keep_float_;
   std::set<NodeId> folded_;
   Selection selection_;
@@ -260,8 +291,8 @@ std::vector<ops::Facts> all_facts(const Model& model) {
 }
 
 Result<Selection> select_nodes(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe,
-                               std::string_view keep_float) {
-  Selector selector(model, facts, recipe);
+                               std::string_view keep_float, const std::map<NodeId, std::string>& kept_float) {
+  Selector selector(model, facts, recipe, kept_float);
   BEVEL_TRY_STATUS(selector.read_keep_float(keep_float));
   return selector.run();
 }

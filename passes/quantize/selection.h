@@ -1,6 +1,7 @@
 // Which nodes compute in integers, and why the others do not. Decided by facts, the recipe and --keep-float alone.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,17 +21,17 @@ struct Selection {
   std::vector<bool> integer;          // by node index
   std::vector<std::string> reason;    // by node index: why a node that could matter stays float; empty otherwise
   std::vector<bool> quantized_before; // by node index: refused because the model quantizes it already, perhaps to an integer kernel
-  // By node index: clamps (in execution order) whose only input is the result of this integer node and of nothing else; they
-  // belong to its output's quantization. Such clamps are not `integer` themselves.
+  // By node index: clamps, and additions of a bias to a product that has none, in execution order, whose only computed input is the result
+  // of this integer node; they belong to its output's quantization. Such nodes are not `integer` themselves.
   std::vector<std::vector<NodeId>> clamps;
   std::vector<bool> kept;             // by node index: float because keep-float or the recipe says so
   [[nodiscard]] bool kept_float(NodeId id) const { return kept[id.index]; }
   [[nodiscard]] bool is_integer(NodeId id) const { return id.valid() && integer[id.index]; }
 };
 
-// `keep_float`: node names and op types, separated by commas or semicolons; a word that is neither in this model is a usage error (exit 2).
+// `kept_float`: nodes that stay in float, with the reason. `keep_float`: node names and op types, separated by commas or semicolons; a word that is neither in this model is a usage error (exit 2).
 Result<Selection> select_nodes(const Model& model, const std::vector<ops::Facts>& facts, const Recipe& recipe,
-                               std::string_view keep_float);
+                               std::string_view keep_float, const std::map<NodeId, std::string>& kept_float = {});
 
 // The value that holds an integer node's result `output` after the clamps that follow it.
 ValueId final_value(const Graph& graph, const Selection& selection, NodeId node, ValueId output);
