@@ -4,19 +4,22 @@
     scripts/bench quantize [--models resnet8,kws] [--presets default,int4] [--peers ort,nncf] [--only-bevel] [--json FILE]
     scripts/bench quantize --cost [--rounds 3] [--images 100]
 
-All calibrate on the same samples (every one of the calibration description) and are judged on the evaluation samples by ONNX Runtime in
-exact integer arithmetic with all graph optimizations: the metric (accuracy, for fastestdet mAP50, in percent), SQNR of the outputs against the float
-model's, agreement of the arg max, and how many convolutions and matrix products stay in float. Wall and processor seconds and peak memory are those
-of a process of its own, on --threads cores; Bevel's hold the check of what it wrote. The second part is 4-bit weights with 8-bit activations.
+All calibrate on the same samples (every one of the calibration description) and are judged on the evaluation samples
+by ONNX Runtime in exact integer arithmetic with all graph optimizations: the metric (accuracy, for fastestdet mAP50, in
+percent), SQNR of the outputs against the float model's, agreement of the arg max, and how many convolutions and matrix
+products stay in float. Wall and processor seconds and peak memory are those of a process of its own, on --threads
+cores; Bevel's hold the check of what it wrote. The second part is 4-bit weights with 8-bit activations.
 
 Peers (pinned in scripts/bench_quantize/requirements.txt, installed in build/bench-quantize/venv when first needed):
   onnxruntime: quant_pre_process, then quantize_static: QDQ, per channel, uint8 activations; and the same with reduce_range
   nncf: nncf.quantize on the model as it is ("raw") and after onnxruntime's quant_pre_process, which folds BatchNormalization
     ("folded"); its default preset and MIXED; model_type TRANSFORMER for sst2
-Their models and figures are kept in build/bench-quantize/cache and used again for the same model, samples, versions and settings; such rows say
-"cached", and their times are those of the run that made them. --fresh makes them anew; --only-bevel takes peers from there alone.
+Their models and figures are kept in build/bench-quantize/cache and used again for the same model, samples, versions and
+settings; such rows say "cached", and their times are those of the run that made them. --fresh makes them anew;
+--only-bevel takes peers from there alone. Judgements are kept by the bytes of the judged model, Bevel's too.
 
-Exit 1: Bevel's model is less accurate than a peer's (SQNR) or than what it must reach. Times are printed and not judged.
+Exit 1: Bevel's model is not more accurate (SQNR) than every peer's, or less than it must be (scripts/bench_quantize/networks.py).
+Times are printed and not judged.
 --cost: instead, time and peak memory on effnet_lite0 in turns with ONNX Runtime's MinMax.
 """
 
@@ -114,20 +117,22 @@ class Bench:
     def run(self, network):
         """All rows of a model: the 8-bit part, then the 4-bit part."""
         chosen = [name for name in peers.INT8 + peers.INT4 if peers.applies(name, network)
-                  and (name in self.options.peers or {"onnxruntime": "ort"}.get(peers.PEERS[name]["tool"], "nncf") in self.options.peers)]
+                  and {name, peers.group(name)} & set(self.options.peers)]
         rows = [self.row(network, "float", "float", network.model, {}, [])]
         rows += [self.bevel(network, preset) for preset in self.options.presets]
         return rows + [row for row in (self.peer(network, name) for name in chosen) if row is not None]
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="scripts/bench quantize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="scripts/bench quantize", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [network.name for network in NETWORKS]
     comma = lambda text: [word for word in text.split(",") if word]
     parser.add_argument("--bevel", type=pathlib.Path, default=ROOT / "build/release/bevel")
     parser.add_argument("--models", type=comma, default=names, help=f"of {','.join(names)}")
     parser.add_argument("--presets", type=comma, default=["default", "int4"],
-                        help="presets of `bevel quantize`, `default` for none named; int4 is judged in the second part (default: default,int4)")
+                        help="presets of `bevel quantize`, `default` for none named; int4 is judged in the second part "
+                             "(default: default,int4)")
     parser.add_argument("--peers", type=comma, default=["ort", "nncf"],
                         help=f"ort, nncf, none, or single ones of {','.join(peers.INT8 + peers.INT4)}")
     parser.add_argument("--only-bevel", action="store_true", help="run Bevel alone, beside what peers left in the cache")
@@ -162,7 +167,8 @@ def main():
     python = work.environment()
     if options.cost:
         return cost.run(options, python)
-    print(f"peers: {', '.join(work.versions('nncf'))}; {options.threads} core(s) for each contender; judged in exact arithmetic", flush=True)
+    print(f"peers: {', '.join(work.versions('nncf'))}; {options.threads} core(s) for each contender; judged in exact arithmetic\n"
+          "rows marked cached: the peer's model and times of an earlier run (--fresh makes them anew)", flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, python, folder)

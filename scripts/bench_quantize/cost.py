@@ -1,7 +1,8 @@
 """Time and peak memory of calibrating and quantizing effnet_lite0, in turns with ONNX Runtime (quant_pre_process, then quantize_static).
 
-Bevel runs in two ways: `calibrate` + `quantize --profile`, whose built-in check is on a few seeded random inputs, and `quantize --calib` with each preset
-that was named, whose check is on the images. Its peak on 20 images and on all must be within 5 %.
+Bevel runs in two ways: `calibrate` + `quantize --profile`, whose built-in check is on a few seeded random inputs, and
+`quantize --calib` with each preset that was named, whose check is on the images. Its peak on 20 images and on all must be
+within 5 %.
 """
 
 import pathlib

@@ -5,8 +5,9 @@
 Prints one JSON object: seconds of pre-processing and of quantizing, notes, and what went wrong if something did. The peers get the samples
 of the same description as Bevel, through its independent reader in tests/oracle.
 
-Both tools want opset 13 for weights with a scale per channel; an older model is brought there by ONNX's version converter. "folded" means: after
-ONNX Runtime's quant_pre_process, which folds BatchNormalization and constant subgraphs; ONNX Runtime is always given its output.
+Both tools want opset 13 for weights with a scale per channel; an older model is brought there by ONNX's version
+converter. "folded" means: after ONNX Runtime's quant_pre_process, which folds BatchNormalization and constant
+subgraphs; ONNX Runtime is always given its output.
 """
 
 import argparse
@@ -32,6 +33,11 @@ INT8 = ["ort", "ort-reduce-range", "nncf", "nncf-mixed", "nncf-folded", "nncf-fo
 INT4 = ["ort-int4"]
 MOST_MESSAGE = 200
 REVISION = 1  # raised when this file makes other models of the same settings; part of the key under which results are kept
+
+
+def group(name):
+    """What `--peers` calls all of one tool: ort or nncf."""
+    return name.partition("-")[0]
 
 
 def applies(name, network):
