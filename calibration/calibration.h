@@ -1,6 +1,7 @@
 // Answers Measure's questions by running samples, and profiles: stored answers.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -14,10 +15,18 @@
 
 namespace bevel::calibration {
 
-// One streaming pass per request, parallel over samples; memory does not grow with their number. NaN or Inf in an input or a
-// computed value: exit 5 naming sample and tensor.
+// Values that were computed once and are asked for again are kept in a temporary file without a name, so that asking of a model of which a part
+// changed costs about that part. Answers do not depend on it: without a disk, or beyond the cap, values are computed again.
+constexpr std::uint64_t kMemoBytes = std::uint64_t{2} << 30;
+struct Memo {
+  std::uint64_t bytes = kMemoBytes;  // 0: nothing is kept
+  std::filesystem::path folder;      // empty: $TMPDIR, else /tmp
+};
+
+// Streaming passes over the samples, parallel over them: one for what is counted, another for the sums of moments and channels; memory does
+// not grow with their number. NaN or Inf in an input or a computed value: exit 5 naming sample and tensor.
 std::unique_ptr<data::Measure> measure_by_running(const data::Dataset& dataset, WorkerPool& pool,
-                                                  const eval::EvalOptions& options = {});
+                                                  const eval::EvalOptions& options = {}, const Memo& memo = {});
 
 // Names of all float32 values that a model computes or takes as inputs: what a stored profile holds, so that any recipe finds
 // its answers. Needs inferred types.

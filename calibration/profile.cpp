@@ -137,7 +137,10 @@ class ProfileMeasure final : public data::Measure {
   explicit ProfileMeasure(Profile profile, std::filesystem::path file = {})
       : profile_(std::move(profile)), file_(std::move(file)) {}
   Result<data::Statistics> measure(const Model& model, const data::Request& request) override {
-    if (!request.moments.empty()) return fail(ExitCode::internal, "the profile holds no second moments");
+    if (!request.moments.empty() || !request.rows.empty() || !request.channels.empty()) {
+      return fail(ExitCode::usage, "the profile holds no second moments, rows or channels: they are measured on samples. Give the calibration data "
+                                   "with --calib instead of the profile");
+    }
     if (const std::string hash = model_hash(model); hash != profile_.model_hash) {
       return fail_input("the profile was made of another model (hash {}, this one's is {}); calibrate this model anew",
                         printable(profile_.model_hash.substr(0, 12)), hash.substr(0, 12));

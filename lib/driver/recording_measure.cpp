@@ -105,6 +105,8 @@ Result<data::Statistics> RecordingMeasure::measure(const Model& model, const dat
   data::Statistics asked;
   asked.samples = recorded_.samples = answer.samples;
   asked.moments = std::move(answer.moments);
+  asked.rows = std::move(answer.rows);
+  asked.channels = std::move(answer.channels);
   for (const std::string& name : request.values)
     if (const auto found = answer.values.find(name); found != answer.values.end()) asked.values.insert(*found);
   answer.values.merge(recorded_.values);

@@ -19,7 +19,14 @@ std::optional<data::ValueStatistics> clamped(const data::ValueStatistics& x, dou
 class RecordingMeasure final : public data::Measure {
  public:
   explicit RecordingMeasure(data::Measure& inner) : inner_(inner) {}
+  // Moments, rows and channels are answered and not kept: a profile has none of them.
   Result<data::Statistics> measure(const Model& model, const data::Request& request) override;
+  Result<std::vector<std::vector<data::Difference>>> compare(const Model& reference, const Model& model,
+                                                             const std::vector<data::ValuePair>& pairs,
+                                                             std::optional<std::size_t> max_samples) override {
+    return inner_.compare(reference, model, pairs, max_samples);
+  }
+  [[nodiscard]] bool has_samples() const override { return inner_.has_samples(); }
   [[nodiscard]] const data::Statistics& recorded() const { return recorded_; }
   [[nodiscard]] data::Statistics take() { return std::move(recorded_); }
 

@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"lib/data", {"lib/ir", "lib/support", "lib/images"}},
     {"lib/report", {"lib/support"}},
     {"passes", {"lib/ir", "lib/ops", "lib/support", "lib/data"}},
-    {"calibration", {"lib/ir", "lib/ops", "lib/support", "lib/data", "lib/eval"}},
+    {"calibration", {"lib/ir", "lib/ops", "lib/support", "lib/data", "lib/eval", "lib/plan", "lib/runtime"}},
     {"lib/driver",
      {"lib/support", "lib/ir", "lib/runtime", "lib/onnx", "lib/ops", "lib/target", "lib/plan", "lib/eval", "lib/emit", "lib/data",
       "lib/report", "passes", "calibration"}},
