@@ -222,41 +222,52 @@ std::optional<GatheredRows> gather_rows(const IterationSpace& space, const Tenso
   const std::span<const float> x = operand0.dtype() == DType::float32 ? operand0.values<float>() : converted;
 
   Random random(seed);
-  std::vector<bool> inside(static_cast<std::size_t>(gathered.k), true);
+  // Elements of a row that lie inside the image; all do where `whole`. Groups share them but where windows move with the group.
+  std::vector<std::size_t> inside;
+  bool whole = true;
+  const auto look = [&] {
+    whole = true;
+    for (const WindowedAxis& window : windows) {
+      const std::int64_t first = index[window.outer] * window.stride - window.pad_begin;
+      whole = whole && first >= 0 && first + window.reach < window.dim;
+    }
+    if (whole) return;
+    inside.clear();
+    for (std::size_t i = 0; i < k_offset.size(); ++i) {
+      const bool within = std::all_of(windows.begin(), windows.end(), [&](const WindowedAxis& window) {
+        const std::int64_t at = index[window.outer] * window.stride - window.pad_begin + window.displacement[i];
+        return at >= 0 && at < window.dim;
+      });
+      if (within) inside.push_back(i);
+    }
+  };
+  const bool by_group = std::any_of(windows.begin(), windows.end(), [&](const WindowedAxis& window) {
+    return roles->of[window.outer] == Part::group;
+  });
   for (std::int64_t r = 0; r < gathered.rows; ++r) {
     std::int64_t position = r;
     if (gathered.rows < rows->size) {
       // [r * n / m, (r + 1) * n / m) without the overflow of r * n.
-      const std::int64_t whole = rows->size / gathered.rows, rest = rows->size % gathered.rows;
-      const std::int64_t begin = r * whole + r * rest / gathered.rows, end = (r + 1) * whole + (r + 1) * rest / gathered.rows;
+      const std::int64_t part = rows->size / gathered.rows, rest = rows->size % gathered.rows;
+      const std::int64_t begin = r * part + r * rest / gathered.rows, end = (r + 1) * part + (r + 1) * rest / gathered.rows;
       position = begin + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(end - begin)));
     }
     rows->at(position, *extents, index);
     std::int64_t origin = -padding;
     for (const std::size_t loop : rows->loops) origin += index[loop] * steps[loop];
+    if (!by_group) look();
     for (std::int64_t g = 0; g < gathered.groups; ++g) {
-      groups->at(g, *extents, index);
-      bool whole = true;
-      for (const WindowedAxis& window : windows) {
-        const std::int64_t first = index[window.outer] * window.stride - window.pad_begin;
-        whole = whole && first >= 0 && first + window.reach < window.dim;
+      if (by_group) {
+        groups->at(g, *extents, index);
+        look();
       }
       const std::int64_t base = origin + group_offset[static_cast<std::size_t>(g)];
       float* out = gathered.values.data() + (g * gathered.rows + r) * gathered.k;
       if (whole) {
         for (std::size_t i = 0; i < k_offset.size(); ++i) out[i] = x[static_cast<std::size_t>(base + k_offset[i])];
-        continue;
+      } else {
+        for (const std::size_t i : inside) out[i] = x[static_cast<std::size_t>(base + k_offset[i])];
       }
-      inside.assign(inside.size(), true);
-      for (const WindowedAxis& window : windows) {
-        const std::int64_t first = index[window.outer] * window.stride - window.pad_begin;
-        for (std::size_t i = 0; i < inside.size(); ++i) {
-          const std::int64_t at = first + window.displacement[i];
-          if (at < 0 || at >= window.dim) inside[i] = false;
-        }
-      }
-      for (std::size_t i = 0; i < k_offset.size(); ++i)
-        if (inside[i]) out[i] = x[static_cast<std::size_t>(base + k_offset[i])];
     }
   }
   return gathered;
