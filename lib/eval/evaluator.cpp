@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -61,6 +62,11 @@ std::optional<std::string> first_obstacle(const Graph& graph) {
   return std::nullopt;
 }
 
+// What is kept between runs, of one evaluator: operands that operators rearranged, and for each thread blocks of dropped tensors. Larger
+// models have their weights rearranged for each run.
+constexpr std::uint64_t kMostKept = std::uint64_t{64} << 20;
+constexpr std::size_t kMostPooled = std::size_t{256} << 20;
+
 std::string opset_obstacle(const Model& model) {
   return fmt::format("the model uses opset {}; Bevel evaluates opsets {} to {}", model.opset(), ops::kOldestOpset,
                      ops::kNewestOpset);
@@ -78,6 +84,7 @@ class MemoryMeter {
     }
     return {};
   }
+  [[nodiscard]] std::uint64_t cap() const { return cap_; }
   void add(std::uint64_t bytes) { live_.fetch_add(bytes, std::memory_order_relaxed); }
   void remove(std::uint64_t bytes) { live_.fetch_sub(bytes, std::memory_order_relaxed); }
 
@@ -105,6 +112,17 @@ class Frame {
   // A value that an enclosing frame holds and counts.
   void borrow(ValueId id, Datum datum) { store(id, std::move(datum), 0); }
   void release(ValueId id) { store(id, {}, 0); }
+  // The value's tensor, where the frame alone holds it, in logical order; undefined otherwise. It counts until it is released.
+  Tensor take(ValueId id) {
+    HeldValue& value = held_[id.index];
+    auto* tensor = std::get_if<Tensor>(&value.datum.value);
+    if (tensor == nullptr || value.order || !tensor->owns_bytes()) return {};
+    Tensor taken = std::move(*tensor);
+    value = {};
+    return taken;
+  }
+  // A constant of the model, which no input replaces.
+  [[nodiscard]] bool is_constant(ValueId id) const { return !holds(id) && schedule_.constants[id.index].present(); }
   // As it lies in memory; kernels take it so.
   [[nodiscard]] HeldValue held(ValueId id) const {
     if (!id.valid()) return {};
@@ -147,8 +165,10 @@ struct Run {
 
 class NodeContext final : public ops::EvalContext {
  public:
-  NodeContext(const GraphEvaluator& evaluator, Frame& frame, const Node& node, MemoryMeter& meter, Run& run)
-      : evaluator_(evaluator), frame_(frame), node_(node), meter_(meter), run_(run) {
+  // `map`: what may be done to the result ahead; `step`: the node's own, nullptr where other nodes share it.
+  NodeContext(const GraphEvaluator& evaluator, Frame& frame, const Node& node, Run& run, const ops::ElementMap* map, const Step* step)
+      : evaluator_(evaluator), frame_(frame), node_(node), run_(run), map_(map), step_(step) {
+    inputs_.reserve(node.inputs.size());
     for (ValueId id : node.inputs) inputs_.push_back(&frame.datum(id));
   }
   const Node& node() const override { return node_; }
@@ -160,20 +180,26 @@ class NodeContext final : public ops::EvalContext {
     BEVEL_CHECK(i < inputs_.size() && inputs_[i]->tensor());
     return *inputs_[i]->tensor();
   }
-  Status reserve(DType dtype, std::span<const std::int64_t> dims) const override {
-    const std::optional<std::uint64_t> bytes = ops::element_bytes(dtype, dims);
-    if (!bytes) return fail_input("an output has a negative dimension, or more elements than 2^63 bytes can hold");
-    return meter_.admit(*bytes);
-  }
+  Status reserve(DType dtype, std::span<const std::int64_t> dims) const override;
   Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::size_t first_capture,
                                           std::span<const Datum> inputs) const override;
+  Tensor take(std::size_t i) const override;
+  std::shared_ptr<const ops::Kept> keep(std::size_t i,
+                                        const std::function<std::shared_ptr<const ops::Kept>()>& make) const override;
+  const ops::ElementMap* claim_map() const override {
+    claimed_ = map_ != nullptr;
+    return map_;
+  }
+  [[nodiscard]] bool claimed() const { return claimed_; }
 
  private:
   const GraphEvaluator& evaluator_;
   Frame& frame_;
   const Node& node_;
-  MemoryMeter& meter_;
   Run& run_;
+  const ops::ElementMap* map_;
+  const Step* step_;
+  mutable bool claimed_ = false;
   std::vector<const Datum*> inputs_;
 };
 
@@ -200,12 +226,37 @@ class GraphEvaluator final : public Evaluator {
     const std::vector<ValueId>& ids = inputs.size() == all.size() ? all : schedule.fed_inputs;
     BEVEL_TRY_STATUS(check_inputs(ids, inputs));
     Run this_run{tap};
+    const Blocks blocks(*this);
     return ops::or_out_of_memory([&] { return run_graph(model_.graph, schedule, ids, inputs, {}, this_run); });
   }
 
   void set_tapped(std::vector<std::string> names) override { tapped_ = {names.begin(), names.end()}; }
   const Model& model() const override { return model_; }
   std::int64_t opset() const { return opset_; }
+
+  Status admit(std::uint64_t bytes) const {
+    if (Status fits = meter_.admit(bytes)) return fits;
+    forget_kept();
+    return meter_.admit(bytes);
+  }
+
+  std::shared_ptr<const ops::Kept> keep(const Node& node, const std::function<std::shared_ptr<const ops::Kept>()>& make) const {
+    {
+      const std::lock_guard lock(kept_mutex_);
+      if (const auto found = kept_.find(&node); found != kept_.end()) return found->second;
+    }
+    auto made = make();
+    const std::uint64_t bytes = made->heap_bytes();
+    const std::lock_guard lock(kept_mutex_);
+    constexpr std::uint64_t kShareOfCap = 8;
+    if (bytes > std::min(kMostKept, meter_.cap() / kShareOfCap) - kept_bytes_ || !meter_.admit(bytes)) return made;
+    const auto [place, added] = kept_.emplace(&node, made);
+    if (added) {
+      kept_bytes_ += bytes;
+      meter_.add(bytes);
+    }
+    return place->second;
+  }
 
   Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::span<const Datum> inputs, std::span<const Datum> captures,
                                           Run& run) const {
@@ -224,8 +275,40 @@ class GraphEvaluator final : public Evaluator {
   }
 
  private:
+  // Blocks of memory for one run, from an earlier one that is over.
+  class Blocks {
+   public:
+    explicit Blocks(const GraphEvaluator& evaluator) : evaluator_(evaluator), pool_(evaluator.idle_pool()), use_(*pool_) {}
+    ~Blocks() {
+      const std::lock_guard lock(evaluator_.kept_mutex_);
+      evaluator_.pools_.push_back(std::move(pool_));
+    }
+    Blocks(const Blocks&) = delete;
+    Blocks& operator=(const Blocks&) = delete;
+
+   private:
+    const GraphEvaluator& evaluator_;
+    std::unique_ptr<BlockPool> pool_;
+    BlockPool::Use use_;
+  };
+
+  std::unique_ptr<BlockPool> idle_pool() const {
+    const std::lock_guard lock(kept_mutex_);
+    if (pools_.empty()) return std::make_unique<BlockPool>(kMostPooled);
+    auto pool = std::move(pools_.back());
+    pools_.pop_back();
+    return pool;
+  }
+
+  void forget_kept() const {
+    const std::lock_guard lock(kept_mutex_);
+    kept_.clear();
+    meter_.remove(kept_bytes_);
+    kept_bytes_ = 0;
+  }
+
   void schedule_all(const Graph& graph) {
-    schedules_.emplace(&graph, schedule_nodes(graph));
+    schedules_.emplace(&graph, schedule_nodes(model_, graph));
     for (NodeId id : graph.node_order()) {
       ops::for_each_subgraph(graph.node(id), [this](const GraphPtr& subgraph) { schedule_all(*subgraph); });
     }
@@ -265,7 +348,9 @@ class GraphEvaluator final : public Evaluator {
       const Tap* tap = &graph == &model_.graph ? run.tap : nullptr;
       BEVEL_TRY(const bool done, run_kernels(frame, step, tap));
       for (NodeId id : step.nodes) {
-        if (!done && !(step.group >= 0 && already_computed(frame, id))) BEVEL_TRY_STATUS(run_node(frame, id, tap, run));
+        if (done || (step.group >= 0 && already_computed(frame, id))) continue;
+        if (step.mapped_ahead.valid() && frame.holds(step.mapped_ahead)) continue;
+        BEVEL_TRY_STATUS(run_node(frame, step, id, tap, run));
       }
       for (ValueId id : step.last_reads) frame.release(id);
     }
@@ -291,7 +376,7 @@ class GraphEvaluator final : public Evaluator {
       if (edge.border.valid() && !inputs.back().datum.tensor()) return false;
     }
     auto results = ops::or_out_of_memory([&] {
-      return kernels_->run(static_cast<std::size_t>(step.group), inputs, [this](std::uint64_t bytes) { return meter_.admit(bytes); });
+      return kernels_->run(static_cast<std::size_t>(step.group), inputs, [this](std::uint64_t bytes) { return admit(bytes); });
     });
     const std::string place = node_place(frame.graph().node(group.anchor));
     if (!results) return located(place, std::move(results).error());
@@ -312,11 +397,23 @@ class GraphEvaluator final : public Evaluator {
 
   [[nodiscard]] bool wants(const std::string& name) const { return tapped_.empty() || tapped_.contains(name); }
 
-  Status run_node(Frame& frame, NodeId id, const Tap* tap, Run& run) const {
+  // What a step may do to its result ahead: none where a tap wants to see a value on the way.
+  const Step::Map* map_of(const Graph& graph, const Step& step, const Tap* tap) const {
+    if (!step.map) return nullptr;
+    const Step::Map& map = *step.map;
+    if (tap == nullptr) return &map;
+    if (wants(graph.value(map.does.input).name)) return nullptr;
+    for (std::size_t i = 0; i + 1 < map.nodes.size(); ++i)
+      if (wants(graph.value(graph.node(map.nodes[i]).outputs[0]).name)) return nullptr;
+    return &map;
+  }
+
+  Status run_node(Frame& frame, const Step& step, NodeId id, const Tap* tap, Run& run) const {
     const Node& node = frame.graph().node(id);
     const ops::OpRecord* record = ops::find_op(node);
     BEVEL_CHECK(record && record->evaluate);
-    NodeContext context(*this, frame, node, meter_, run);
+    const Step::Map* map = map_of(frame.graph(), step, tap);
+    const NodeContext context(*this, frame, node, run, map != nullptr ? &map->does : nullptr, step.nodes.size() == 1 ? &step : nullptr);
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
       const Datum& datum = context.input(i);
       const bool required = static_cast<int>(i) < record->min_inputs;
@@ -326,8 +423,9 @@ class GraphEvaluator final : public Evaluator {
     }
     ops::Outputs results = ops::or_out_of_memory([&] { return record->evaluate(context); });
     if (!results) return located(node_place(node), std::move(results).error());
-    for (std::size_t i = 0; i < node.outputs.size(); ++i) {
-      const ValueId output = node.outputs[i];
+    const std::vector<ValueId>& outputs = context.claimed() ? frame.graph().node(map->nodes.back()).outputs : node.outputs;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const ValueId output = outputs[i];
       if (!output.valid()) continue;
       const Value& value = frame.graph().value(output);
       if (i >= results->size()) {
@@ -351,9 +449,35 @@ class GraphEvaluator final : public Evaluator {
   std::unique_ptr<GroupKernels> kernels_;  // refers to model_ and grouping_
   std::unordered_map<const Graph*, Schedule> schedules_;  // looked up, never walked
   std::unordered_set<std::string> tapped_;
+  mutable std::mutex kept_mutex_;  // of all below
+  mutable std::unordered_map<const Node*, std::shared_ptr<const ops::Kept>> kept_;  // looked up, never walked
+  mutable std::uint64_t kept_bytes_ = 0;
+  mutable std::vector<std::unique_ptr<BlockPool>> pools_;
 };
 
 std::int64_t NodeContext::opset() const { return evaluator_.opset(); }
+
+Status NodeContext::reserve(DType dtype, std::span<const std::int64_t> dims) const {
+  const std::optional<std::uint64_t> bytes = ops::element_bytes(dtype, dims);
+  if (!bytes) return fail_input("an output has a negative dimension, or more elements than 2^63 bytes can hold");
+  return evaluator_.admit(*bytes);
+}
+
+Tensor NodeContext::take(std::size_t i) const {
+  if (step_ == nullptr || i >= node_.inputs.size()) return {};
+  const ValueId id = node_.inputs[i];
+  const auto reads = std::count(node_.inputs.begin(), node_.inputs.end(), id) +
+                     std::count(node_.captures.begin(), node_.captures.end(), id);
+  if (!id.valid() || reads != 1) return {};
+  if (std::find(step_->last_reads.begin(), step_->last_reads.end(), id) == step_->last_reads.end()) return {};
+  return frame_.take(id);
+}
+
+std::shared_ptr<const ops::Kept> NodeContext::keep(std::size_t i,
+                                                   const std::function<std::shared_ptr<const ops::Kept>()>& make) const {
+  if (i >= node_.inputs.size() || !node_.inputs[i].valid() || !frame_.is_constant(node_.inputs[i])) return make();
+  return evaluator_.keep(node_, make);
+}
 
 Result<std::vector<Datum>> NodeContext::run_subgraph(const Graph& subgraph, std::size_t first_capture,
                                                      std::span<const Datum> inputs) const {

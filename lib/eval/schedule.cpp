@@ -38,13 +38,49 @@ void add_last_reads(const Graph& graph, Schedule& schedule) {
   }
 }
 
+// The node that alone reads the node's only result, as its data.
+NodeId only_reader(const Graph& graph, const Node& node) {
+  if (node.outputs.empty() || !node.outputs[0].valid()) return {};
+  for (std::size_t i = 1; i < node.outputs.size(); ++i)
+    if (node.outputs[i].valid()) return {};
+  const Value& value = graph.value(node.outputs[0]);
+  if (value.output_slots > 0 || value.uses.size() != 1 || value.uses[0].operand != 0) return {};
+  return value.uses[0].node;
+}
+
+// Chains of maps, each given to the node before it.
+void add_maps(const Model& model, const Graph& graph, Schedule& schedule) {
+  std::vector<std::size_t> step_of(graph.node_capacity());
+  for (std::size_t s = 0; s < schedule.steps.size(); ++s) step_of[schedule.steps[s].nodes[0].index] = s;
+  for (Step& step : schedule.steps) {
+    if (step.mapped_ahead.valid()) continue;
+    NodeId last = step.nodes[0];
+    while (true) {
+      const NodeId next = only_reader(graph, graph.node(last));
+      if (!next.valid()) break;
+      auto map = ops::as_element_map(model, graph, next);
+      if (!map) break;
+      if (!step.map) {
+        step.map = Step::Map{std::move(*map), {}};
+      } else if (!step.map->does.append(*map)) {
+        break;
+      }
+      step.map->nodes.push_back(next);
+      last = next;
+    }
+    if (!step.map) continue;
+    for (const NodeId id : step.map->nodes) schedule.steps[step_of[id.index]].mapped_ahead = graph.node(last).outputs[0];
+  }
+}
+
 }  // namespace
 
-Schedule schedule_nodes(const Graph& graph) {
+Schedule schedule_nodes(const Model& model, const Graph& graph) {
   Schedule schedule;
   add_constants_and_inputs(graph, schedule);
-  for (NodeId id : graph.node_order()) schedule.steps.push_back({{id}, -1, {}});
+  for (NodeId id : graph.node_order()) schedule.steps.emplace_back().nodes = {id};
   add_last_reads(graph, schedule);
+  add_maps(model, graph, schedule);
   return schedule;
 }
 
@@ -52,7 +88,9 @@ Schedule schedule_groups(const Graph& graph, const plan::Grouping& grouping) {
   Schedule schedule;
   add_constants_and_inputs(graph, schedule);
   for (std::size_t g = 0; g < grouping.groups.size(); ++g) {
-    schedule.steps.push_back({grouping.groups[g].members, static_cast<int>(g), {}});
+    Step& step = schedule.steps.emplace_back();
+    step.nodes = grouping.groups[g].members;
+    step.group = static_cast<int>(g);
   }
   add_last_reads(graph, schedule);
   return schedule;

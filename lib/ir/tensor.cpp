@@ -5,34 +5,100 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
+#include <utility>
 
 namespace bevel {
 
 namespace {
 
-// Zeroed bytes, aligned for every element type. calloc, because of a large block it takes pages that are resident only once written.
+// A cache line, and the widest vector register: no vector of an operator straddles two lines.
+constexpr std::size_t kAlignment = 64;
+// Smaller blocks come from malloc's own lists, whose pages are resident.
+constexpr std::size_t kLeastPooled = 16u << 10;
+
+thread_local BlockPool* pool_in_use = nullptr;
+
+enum class Content : std::uint8_t { zeros, any };
+
+// Bytes aligned for vectors. Zeros come from calloc, because of a large block it takes pages that are resident only once written;
+// blocks from the pool are zeroed by hand.
 class Heap {
  public:
   Heap() = default;
-  explicit Heap(std::size_t size) : data_(static_cast<std::byte*>(std::calloc(std::max<std::size_t>(size, 1), 1))), size_(size) {
-    if (!data_) throw std::bad_alloc();
+  Heap(std::size_t size, Content content) : size_(size), capacity_(size) {
+    if (pool_in_use != nullptr && size >= kLeastPooled) block_ = pool_in_use->take(size, capacity_);
+    const bool pooled = block_ != nullptr;
+    if (!pooled) {
+      if (size > std::numeric_limits<std::size_t>::max() - kAlignment) throw std::bad_alloc();
+      block_ = content == Content::zeros ? std::calloc(size + kAlignment, 1) : std::malloc(size + kAlignment);
+      if (block_ == nullptr) throw std::bad_alloc();
+    }
+    const auto start = reinterpret_cast<std::uintptr_t>(block_);
+    data_ = static_cast<std::byte*>(block_) + ((kAlignment - start % kAlignment) % kAlignment);
+    if (pooled && content == Content::zeros) std::memset(data_, 0, size);
   }
-  [[nodiscard]] std::byte* data() const { return data_.get(); }
+  ~Heap() {
+    if (block_ == nullptr) return;
+    if (pool_in_use != nullptr && capacity_ >= kLeastPooled && pool_in_use->give(block_, capacity_)) return;
+    std::free(block_);
+  }
+  Heap(Heap&& other) noexcept { swap(other); }
+  Heap& operator=(Heap&& other) noexcept {
+    Heap taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+  [[nodiscard]] std::byte* data() const { return data_; }
   [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
-  struct Free {
-    void operator()(std::byte* bytes) const { std::free(bytes); }
-  };
-  std::unique_ptr<std::byte, Free> data_;
-  std::size_t size_ = 0;
+  void swap(Heap& other) noexcept {
+    std::swap(block_, other.block_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+  void* block_ = nullptr;
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0, capacity_ = 0;  // of the bytes; the block has kAlignment more
 };
 
 // Files are walked in pieces of this size, each released once it was read.
 constexpr std::size_t kPiece = 4u << 20;
 
 }  // namespace
+
+BlockPool::~BlockPool() {
+  for (const Block& block : blocks_) std::free(block.start);
+}
+
+BlockPool* BlockPool::current() { return pool_in_use; }
+
+BlockPool::Use::Use(BlockPool& pool) : previous_(pool_in_use) { pool_in_use = &pool; }
+BlockPool::Use::~Use() { pool_in_use = previous_; }
+
+void* BlockPool::take(std::size_t size, std::size_t& capacity) {
+  const auto found = std::lower_bound(blocks_.begin(), blocks_.end(), size,
+                                      [](const Block& block, std::size_t bytes) { return block.capacity < bytes; });
+  if (found == blocks_.end() || found->capacity / 2 > size) return nullptr;
+  void* start = found->start;
+  capacity = found->capacity;
+  bytes_ -= capacity;
+  blocks_.erase(found);
+  return start;
+}
+
+bool BlockPool::give(void* start, std::size_t capacity) {
+  if (capacity > most_bytes_ - bytes_) return false;
+  // Before those of its size: what was given last is taken first, since caches still hold it.
+  const auto place = std::lower_bound(blocks_.begin(), blocks_.end(), capacity,
+                                      [](const Block& block, std::size_t bytes) { return block.capacity < bytes; });
+  blocks_.insert(place, {start, capacity});
+  bytes_ += capacity;
+  return true;
+}
 
 // Bytes come from the heap or from a mapped file; strings have a vector of their own.
 struct Tensor::Storage {
@@ -65,7 +131,10 @@ std::optional<std::int64_t> element_count(std::span<const std::int64_t> dims) {
   return empty ? 0 : count;
 }
 
-Tensor Tensor::zeros(DType dtype, Dims dims) {
+Tensor Tensor::zeros(DType dtype, Dims dims) { return made(dtype, std::move(dims), true); }
+Tensor Tensor::for_overwrite(DType dtype, Dims dims) { return made(dtype, std::move(dims), false); }
+
+Tensor Tensor::made(DType dtype, Dims dims, bool zeroed) {
   const auto count = element_count(dims);
   BEVEL_CHECK(count.has_value());
   Tensor tensor;
@@ -79,7 +148,7 @@ Tensor Tensor::zeros(DType dtype, Dims dims) {
   }
   const auto bytes = packed_bytes(dtype, *count);
   BEVEL_CHECK(bytes.has_value());
-  tensor.storage_->heap = Heap(*bytes);
+  tensor.storage_->heap = Heap(*bytes, zeroed ? Content::zeros : Content::any);
   return tensor;
 }
 
@@ -100,7 +169,7 @@ Tensor Tensor::mapped(DType dtype, Dims dims, std::shared_ptr<const MappedFile> 
 }
 
 Tensor Tensor::from_bytes(DType dtype, Dims dims, std::span<const std::byte> bytes) {
-  Tensor tensor = zeros(dtype, std::move(dims));
+  Tensor tensor = for_overwrite(dtype, std::move(dims));
   BEVEL_CHECK(tensor.storage_->heap.size() == bytes.size());
   if (!bytes.empty()) std::memcpy(tensor.storage_->heap.data(), bytes.data(), bytes.size());
   return tensor;
@@ -120,7 +189,7 @@ std::span<std::byte> Tensor::mutable_bytes() {
   if (storage_->mapped != nullptr || storage_.use_count() > 1) {
     auto copy = std::make_shared<Storage>();
     const auto source = storage_->bytes();
-    copy->heap = Heap(source.size());
+    copy->heap = Heap(source.size(), Content::any);
     if (!source.empty()) std::memcpy(copy->heap.data(), source.data(), source.size());
     copy->strings = storage_->strings;
     storage_ = std::move(copy);
@@ -135,7 +204,7 @@ const std::byte* Tensor::aligned_bytes() const {
   const std::size_t alignment = bits >= 64 ? 8 : bits >= 8 ? bits / 8 : 1;
   if (reinterpret_cast<std::uintptr_t>(source.data()) % alignment == 0) return source.data();
   std::call_once(storage_->aligned_once, [&] {
-    storage_->aligned = Heap(source.size());
+    storage_->aligned = Heap(source.size(), Content::any);
     for (std::size_t at = 0; at < source.size(); at += kPiece) {
       const auto piece = source.subspan(at, std::min(kPiece, source.size() - at));
       std::memcpy(storage_->aligned.data() + at, piece.data(), piece.size());
@@ -296,6 +365,10 @@ bool Tensor::same_bits(const Tensor& other) const {
     other.storage_->release(two);
   }
   return true;
+}
+
+bool Tensor::owns_bytes() const {
+  return storage_ && storage_.use_count() == 1 && storage_->mapped == nullptr && dtype_ != DType::string;
 }
 
 std::size_t Tensor::heap_bytes() const {

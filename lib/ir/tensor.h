@@ -29,6 +29,8 @@ class Tensor {
   Tensor() = default;  // undefined dtype, no elements
 
   static Tensor zeros(DType dtype, Dims dims);  // dims are BEVEL_CHECKed: callers have validated them
+  // Elements of any value, for who writes every one of them (and all bits of a packed dtype's last byte).
+  static Tensor for_overwrite(DType dtype, Dims dims);
   // Points into a mapped file; `bytes` must be exactly the packed size (checked by the caller with packed_bytes).
   static Tensor mapped(DType dtype, Dims dims, std::shared_ptr<const MappedFile> file, std::size_t offset,
                        std::size_t size);
@@ -90,14 +92,53 @@ class Tensor {
   [[nodiscard]] bool same_bits(const Tensor& other) const;
   // Heap bytes held (0 when mapped): for memory accounting.
   [[nodiscard]] std::size_t heap_bytes() const;
+  // No other tensor has these bytes, which lie on the heap: writing copies nothing.
+  [[nodiscard]] bool owns_bytes() const;
 
  private:
   struct Storage;
+  static Tensor made(DType dtype, Dims dims, bool zeroed);
   [[nodiscard]] const std::byte* aligned_bytes() const;
   DType dtype_ = DType::undefined;
   Dims dims_;
   std::int64_t size_ = 0;
   std::shared_ptr<Storage> storage_;
+};
+
+// Blocks of memory that tensors gave back, for those to come: fresh pages from the system cost more than most operators. Serves the
+// thread that has it in use; tensors may outlive it. Small blocks are left to malloc.
+class BlockPool {
+ public:
+  explicit BlockPool(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+  ~BlockPool();
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+
+  // While it lives, tensors that this thread makes and drops take from the pool and give to it.
+  class Use {
+   public:
+    explicit Use(BlockPool& pool);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    BlockPool* previous_;
+  };
+
+  // The smallest block of `size` bytes or more, unless it is far larger; nullptr when there is none. `capacity` is its size.
+  void* take(std::size_t size, std::size_t& capacity);
+  // False: the pool is full.
+  bool give(void* block, std::size_t capacity);
+  [[nodiscard]] static BlockPool* current();
+
+ private:
+  struct Block {
+    void* start;
+    std::size_t capacity;
+  };
+  std::vector<Block> blocks_;  // by capacity
+  std::size_t bytes_ = 0, most_bytes_;
 };
 
 }  // namespace bevel

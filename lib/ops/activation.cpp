@@ -9,6 +9,7 @@
 
 #include "lib/ops/activation_functions.h"
 #include "lib/ops/downgrade.h"
+#include "lib/ops/in_place.h"
 #include "lib/ops/lower_functions.h"
 #include "lib/ops/nn_families.h"
 
@@ -299,6 +300,13 @@ std::optional<Interval> clip_bounds(const FactsContext& ctx) {
 
 Outputs evaluate_activation(const EvalContext& ctx) {
   const Tensor& x = ctx.tensor(0);
+  if (ctx.node().op_type == "Relu" && x.dtype() == DType::float32) {
+    Tensor y = ctx.take(0);
+    if (y.defined()) {
+      map_in_place(y.mutable_values<float>(), [](float value) { return act::relu<float>(value); });
+      return std::vector<Datum>{std::move(y)};
+    }
+  }
   BEVEL_TRY_STATUS(ctx.reserve(x.dtype(), x.dims()));
   if (ctx.node().op_type == "Relu" && is_signed_integer(x.dtype()) && dtype_bits(x.dtype()) >= 8) {  // opset 14
     Tensor y = x;
@@ -324,7 +332,7 @@ Outputs evaluate_activation(const EvalContext& ctx) {
     if constexpr (!std::is_same_v<T, double>) {
       const auto in = x.values<T>();
       const auto out = y.mutable_values<T>();
-      if (ctx.node().op_type == "Relu") {
+      if (ctx.node().op_type == "Relu") {  // of 16 bits
         for (std::size_t i = 0; i < out.size(); ++i) out[i] = store<T>(act::relu<float>(load(in[i])));
       } else {
         for (std::size_t i = 0; i < out.size(); ++i) out[i] = store<T>(bound.activation->in_float(load(in[i]), a, b));

@@ -1,5 +1,8 @@
 // Clip and PRelu, which have operands beside x. The functions of one number are evaluated beside their formulas.
+#include <algorithm>
+
 #include "lib/ops/family.h"
+#include "lib/ops/in_place.h"
 #include "lib/ops/nn_families.h"
 
 namespace bevel::ops {
@@ -12,24 +15,33 @@ Outputs evaluate_clip(const EvalContext& ctx) {
                           to_string(ctx.tensor(i).dims()), dtype_name(x.dtype()));
     }
   }
-  BEVEL_TRY_STATUS(ctx.reserve(x.dtype(), x.dims()));
-  Tensor y = Tensor::zeros(x.dtype(), x.dims());
-  const bool known = dispatch_numeric(x.dtype(), [&](auto tag) {
+  const DType dtype = x.dtype();
+  if (!dispatch_numeric(dtype, [](auto) {})) return fail_dtype(dtype, "input");
+  Tensor y = ctx.take(0);  // else x stays
+  const bool in_place = y.defined();
+  if (!in_place) {
+    BEVEL_TRY_STATUS(ctx.reserve(dtype, x.dims()));
+    y = Tensor::for_overwrite(dtype, x.dims());
+  }
+  dispatch_numeric(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = ComputeOf<T>;
     const bool has_low = ctx.has_input(1), has_high = ctx.has_input(2);
     const C low = has_low ? load(ctx.tensor(1).values<T>()[0]) : C{};
     const C high = has_high ? load(ctx.tensor(2).values<T>()[0]) : C{};
-    const auto in = x.values<T>();
     const auto out = y.mutable_values<T>();
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      C value = load(in[i]);
+    const auto clip = [&](T element) {
+      C value = load(element);
       if (has_low && value < low) value = low;  // NaN stays
       if (has_high && value > high) value = high;
-      out[i] = store<T>(value);
+      return store<T>(value);
+    };
+    if (in_place) {
+      map_in_place(out, clip);
+    } else {
+      std::transform(x.values<T>().begin(), x.values<T>().end(), out.begin(), clip);
     }
   });
-  if (!known) return fail_dtype(x.dtype(), "input");
   return std::vector<Datum>{std::move(y)};
 }
 

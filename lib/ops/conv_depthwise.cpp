@@ -1,9 +1,9 @@
 // Depthwise convolution in float32: every output element is one chain of fused multiply-adds over the kernel in
 // row-major order, starting from the bias, whatever the vector width. The input plane is copied once into a frame of
 // zeros, so that every output, edges included, is computed alike, eight at a time.
-#include <cstring>
-#include <memory>
+#include <algorithm>
 #include <optional>
+#include <type_traits>
 
 #include "lib/ops/conv_direct.h"
 #include "lib/ops/conv_frame.h"
@@ -69,41 +69,160 @@ void run_row(const std::vector<Tap>& taps, const float* in, std::int64_t columns
 }
 #endif
 
+#if defined(__AVX2__) && defined(__FMA__)
+__m256 finished(const RowEnds& ends, __m256 x) {
+  if (ends.factor != nullptr) x = _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(*ends.factor)), _mm256_set1_ps(*ends.offset));
+  // The second operand where they are equal or one is NaN: as RowEnds::finish.
+  if (ends.clamps) x = _mm256_min_ps(_mm256_set1_ps(ends.high), _mm256_max_ps(_mm256_set1_ps(ends.low), x));
+  return x;
+}
+
+// A square window of Kernel x Kernel: Rows output rows share the input rows that they read, `Registers` * 8 columns at a time. Each
+// output meets its taps in row-major order, since its input rows come in order.
+template <int Kernel, int Stride, int Rows, int Registers>
+void run_block(const __m256* weights, const float* in, std::int64_t pitch, const RowEnds& ends, float* const* out, std::int64_t column) {
+  __m256 sum[Rows][Registers];
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < Registers; ++v) sum[r][v] = _mm256_set1_ps(*ends.start);
+  }
+#pragma GCC unroll 20
+  for (int i = 0; i < (Rows - 1) * Stride + Kernel; ++i) {
+#pragma GCC unroll 8
+    for (int k = 0; k < Kernel; ++k) {
+#pragma GCC unroll 2
+      for (int v = 0; v < Registers; ++v) {
+        const __m256 x = load_columns<Stride>(in + i * pitch + (column + kLanes * v) * Stride + k);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r) {
+          const int tap = i - r * Stride;
+          if (tap >= 0 && tap < Kernel) sum[r][v] = _mm256_fmadd_ps(weights[tap * Kernel + k], x, sum[r][v]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < Registers; ++v) _mm256_storeu_ps(out[r] + column + kLanes * v, finished(ends, sum[r][v]));
+  }
+}
+
+// `columns` of Rows output rows. The last registers overlap those before them; fewer columns than a register are computed aside.
+template <int Kernel, int Stride, int Rows>
+void run_rows(const __m256* weights, const float* in, std::int64_t pitch, std::int64_t columns, const RowEnds& ends, float* out) {
+  float* rows[Rows];
+  if (columns < kLanes) {
+    float aside[Rows][kLanes];
+    for (int r = 0; r < Rows; ++r) rows[r] = aside[r];
+    run_block<Kernel, Stride, Rows, 1>(weights, in, pitch, ends, rows, 0);
+    for (int r = 0; r < Rows; ++r) copy_row(aside[r], columns, out + r * columns);
+    return;
+  }
+  for (int r = 0; r < Rows; ++r) rows[r] = out + r * columns;
+  std::int64_t column = 0;
+  for (; column + 2 * kLanes <= columns; column += 2 * kLanes)
+    run_block<Kernel, Stride, Rows, 2>(weights, in, pitch, ends, rows, column);
+  for (; column < columns; column += kLanes)
+    run_block<Kernel, Stride, Rows, 1>(weights, in, pitch, ends, rows, std::min(column, columns - kLanes));
+}
+
+template <int Kernel, int Stride>
+void run_plane(const ConvShape& shape, const float* w, const float* in, std::int64_t pitch, const RowEnds& ends, float* out) {
+  __m256 weights[Kernel * Kernel];
+  for (int k = 0; k < Kernel * Kernel; ++k) weights[k] = _mm256_set1_ps(w[k]);
+  const std::int64_t columns = shape.axes[1].out, rows = shape.axes[0].out;
+  // So many rows at a time that the chains of additions hide each other's latency. The last rows are computed with some before them.
+  const auto in_blocks = [&](auto block) {
+    constexpr int kBlock = decltype(block)::value;
+    for (std::int64_t next = 0; next < rows; next += kBlock) {
+      const std::int64_t row = std::min(next, rows - kBlock);
+      run_rows<Kernel, Stride, kBlock>(weights, in + row * Stride * pitch, pitch, columns, ends, out + row * columns);
+    }
+  };
+  if (rows >= 8 && columns < 2 * kLanes) in_blocks(std::integral_constant<int, 8>());
+  else if (rows >= 4) in_blocks(std::integral_constant<int, 4>());
+  else in_blocks(std::integral_constant<int, 1>());
+}
+
+using PlaneKernel = void (*)(const ConvShape&, const float*, const float*, std::int64_t, const RowEnds&, float*);
+
+// For the windows that depthwise convolutions mostly have: 3 x 3 and 5 x 5, strides of 1 and 2.
+PlaneKernel plane_kernel(const ConvShape& shape) {
+  if (shape.axes.size() != 2) return nullptr;
+  const WindowAxis& rows = shape.axes[0];
+  const WindowAxis& columns = shape.axes[1];
+  if (rows.kernel != columns.kernel || rows.stride != columns.stride || rows.dilation != 1 || columns.dilation != 1) return nullptr;
+  if (rows.kernel == 3) return rows.stride == 1 ? run_plane<3, 1> : rows.stride == 2 ? run_plane<3, 2> : nullptr;
+  if (rows.kernel == 5) return rows.stride == 1 ? run_plane<5, 1> : rows.stride == 2 ? run_plane<5, 2> : nullptr;
+  return nullptr;
+}
+#else
+using PlaneKernel = void (*)(const ConvShape&, const float*, const float*, std::int64_t, const RowEnds&, float*);
+PlaneKernel plane_kernel(const ConvShape&) { return nullptr; }
+#endif
+
 }  // namespace
 
-void convolve_depthwise(const ConvShape& shape, const float* x, const float* w, float* y) {
+void start_planes(const ConvShape& shape, const RowEnds& ends, float* y) {
+  const std::int64_t size = shape.out_size();
+  for (std::int64_t p = 0; p < shape.batch * shape.out_channels; ++p) std::fill_n(y + p * size, size, ends.start[p % shape.out_channels]);
+}
+
+void finish_planes(const ConvShape& shape, const RowEnds& ends, float* y) {
+  if (ends.factor == nullptr && !ends.clamps) return;
+  const std::int64_t size = shape.out_size();
+  for (std::int64_t p = 0; p < shape.batch * shape.out_channels; ++p) {
+    const RowEnds plane = ends.from(p % shape.out_channels);
+    for (std::int64_t i = 0; i < size; ++i) y[p * size + i] = plane.finish(y[p * size + i]);
+  }
+}
+
+void convolve_depthwise(const ConvShape& shape, const float* x, const float* w, const RowEnds& ends, float* y) {
   const std::int64_t in_size = shape.in_size(), out_size = shape.out_size(), kernel_size = shape.kernel_size();
-  if (out_size == 0 || in_size == 0) return;
+  if (out_size == 0) return;
   const WindowAxis& last = shape.axes.back();
+  const PlaneKernel kernel = plane_kernel(shape);
   // With strides of 1 the whole plane is one row of windows, a few of which lie between two output rows and are not kept.
-  const bool linear = strides_are_one(shape);
+  const bool linear = kernel == nullptr && strides_are_one(shape);
   const auto in_lanes = [](std::int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; };
   // Stride 2 reads one input more than it needs, and whole vectors.
-  auto frame = last.stride <= 2 ? make_frame(shape, 1, linear ? last.out : in_lanes(last.out) + 1) : std::nullopt;
-  if (!frame) return convolve_direct(shape, x, w, y);
+  auto frame = in_size > 0 && last.stride <= 2 ? make_frame(shape, 1, linear ? last.out : in_lanes(last.out) + 1) : std::nullopt;
+  if (!frame) {
+    start_planes(shape, ends, y);
+    if (in_size > 0) convolve_direct(shape, x, w, y);
+    return finish_planes(shape, ends, y);
+  }
   std::vector<Tap> taps;
   for (const std::int64_t offset : tap_offsets(shape, *frame)) taps.push_back({offset, 0});
-  const std::vector<std::int64_t> origins = row_origins(shape, *frame);
-  const std::int64_t columns = in_lanes(linear ? origins.back() + last.out : last.out);
+  const std::vector<std::int64_t> origins = kernel == nullptr ? row_origins(shape, *frame) : std::vector<std::int64_t>();
+  const std::int64_t columns = kernel != nullptr ? 0 : in_lanes(linear ? origins.back() + last.out : last.out);
   std::vector<float> line(static_cast<std::size_t>(columns));
-  const auto row_bytes = static_cast<std::size_t>(last.out) * sizeof(float);
   for (std::int64_t n = 0; n < shape.batch; ++n) {
     for (std::int64_t channel = 0; channel < shape.channels; ++channel) {
-      fill_plane(shape, x + (n * shape.channels + channel) * in_size, *frame, frame->data.get());
+      fill_plane(shape, x + (n * shape.channels + channel) * in_size, *frame, frame->data);
       for (std::int64_t m = channel * shape.group_out(); m < (channel + 1) * shape.group_out(); ++m) {
+        float* out = y + (n * shape.out_channels + m) * out_size;
+        const RowEnds plane = ends.from(m);
+        if (kernel != nullptr) {
+          kernel(shape, w + m * kernel_size, frame->data, frame->strides[0], plane, out);
+          continue;
+        }
         for (std::size_t k = 0; k < taps.size(); ++k)
           taps[k].weight = w[m * kernel_size + static_cast<std::int64_t>(k)];
-        float* out = y + (n * shape.out_channels + m) * out_size;
-        const float start = out[0];  // the bias, everywhere
-        if (linear) run_row<1>(taps, frame->data.get(), columns, start, line.data());
+        if (linear) run_row<1>(taps, frame->data, columns, *plane.start, line.data());
         for (const std::int64_t origin : origins) {
           if (linear) {
-            std::memcpy(out, line.data() + origin, row_bytes);
+            copy_row(line.data() + origin, last.out, out);
           } else {
-            const float* in = frame->data.get() + origin;
-            if (last.stride == 1) run_row<1>(taps, in, columns, start, line.data());
-            else run_row<2>(taps, in, columns, start, line.data());
-            std::memcpy(out, line.data(), row_bytes);
+            const float* in = frame->data + origin;
+            if (last.stride == 1) run_row<1>(taps, in, columns, *plane.start, line.data());
+            else run_row<2>(taps, in, columns, *plane.start, line.data());
+            copy_row(line.data(), last.out, out);
+          }
+          if (plane.factor != nullptr || plane.clamps) {
+            for (std::int64_t j = 0; j < last.out; ++j) out[j] = plane.finish(out[j]);
           }
           out += last.out;
         }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lib/ops/conv.h"
+#include "lib/ops/matrix_product.h"
 
 namespace bevel::ops {
 
@@ -93,9 +94,11 @@ void convolve_direct(const ConvShape& shape, const X* x, const W* w, Y* y) {
   }
 }
 
-// float32 with one input channel per group: the bits of convolve_direct, faster.
-void convolve_depthwise(const ConvShape& shape, const float* x, const float* w, float* y);
-// float32, fast: depthwise directly, else as a product of the weights with the image's columns. y as above.
-void convolve_float(const ConvShape& shape, const float* x, const float* w, float* y);
+// float32 with one input channel per group: the bits of convolve_direct. y[m] starts as ends.start[m], and ends as they say.
+void convolve_depthwise(const ConvShape& shape, const float* x, const float* w, const RowEnds& ends, float* y);
+
+// y starts as ends.start says, for what adds to it; and ends so.
+void start_planes(const ConvShape& shape, const RowEnds& ends, float* y);
+void finish_planes(const ConvShape& shape, const RowEnds& ends, float* y);
 
 }  // namespace bevel::ops

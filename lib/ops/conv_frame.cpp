@@ -1,7 +1,6 @@
 #include "lib/ops/conv_frame.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace bevel::ops {
 namespace {
@@ -36,20 +35,29 @@ std::optional<Frame> make_frame(const ConvShape& shape, std::int64_t planes, std
   constexpr std::int64_t kMaxSize = std::int64_t{1} << 28;
   if (!size || *size > kMaxSize || *size * planes > kMaxSize) return std::nullopt;
   frame.size = *size;
-  frame.data = std::make_unique<float[]>(static_cast<std::size_t>(frame.size * planes + Frame::kSlack));
+  frame.buffer = Tensor::zeros(DType::float32, {frame.size * planes + Frame::kSlack});
+  frame.data = frame.buffer.mutable_values<float>().data();
   return frame;
 }
 
 void fill_plane(const ConvShape& shape, const float* image, const Frame& frame, float* plane) {
   const WindowAxis& last = shape.axes.back();
   const std::int64_t copied = std::min(last.in, std::max<std::int64_t>(0, frame.dims.back() - last.pad_begin));
+  if (copied == 0) return;
+  if (shape.axes.size() == 2) {
+    const WindowAxis& outer = shape.axes[0];
+    const std::int64_t rows = std::min(outer.in, std::max<std::int64_t>(0, frame.dims[0] - outer.pad_begin));
+    float* target = plane + outer.pad_begin * frame.strides[0] + last.pad_begin;
+    for (std::int64_t row = 0; row < rows; ++row) copy_row(image + row * last.in, copied, target + row * frame.strides[0]);
+    return;
+  }
   for_each_row(shape.axes, &WindowAxis::in, [&](std::int64_t row, const std::vector<std::int64_t>& at) {
     std::int64_t target = last.pad_begin;
     for (std::size_t a = 0; a < at.size(); ++a) {
       if (at[a] + shape.axes[a].pad_begin >= frame.dims[a]) return;  // behind the last window
       target += (at[a] + shape.axes[a].pad_begin) * frame.strides[a];
     }
-    if (copied > 0) std::memcpy(plane + target, image + row * last.in, static_cast<std::size_t>(copied) * sizeof(float));
+    copy_row(image + row * last.in, copied, plane + target);
   });
 }
 

@@ -85,6 +85,12 @@ Facts facts(const FactsContext& ctx) {
 
 // Opset 7 to 10 requires C; from 11 on it is optional. No other change of form.
 
+struct GemmColumns final : Kept {
+  PackedColumns columns;
+  GemmColumns(std::int64_t depth, std::int64_t count, MatrixView b) : columns(depth, count, b) {}
+  [[nodiscard]] std::uint64_t heap_bytes() const override { return columns.heap_bytes(); }
+};
+
 template <typename T>
 using ScaleOf = std::conditional_t<std::is_floating_point_v<T>, T, std::int64_t>;
 
@@ -111,7 +117,14 @@ Result<Tensor> compute(const EvalContext& ctx, DType dtype, const GemmAttributes
     }
   }
   if constexpr (std::is_same_v<T, float>) {
-    multiply_add(rows, columns, depth, {a, a_row, a_column}, {b, b_row, b_column}, values, columns);
+    // Columns that lie apart are rearranged anyway: once, of a constant.
+    const bool from_input = ctx.tensor(1).dtype() == DType::float32;
+    if (g.transpose_b && from_input && rows > 0 && columns > 0 && depth > 0 && ctx.reserve(dtype, ctx.tensor(1).dims())) {
+      const auto packed = ctx.keep(1, [&] { return std::make_shared<const GemmColumns>(depth, columns, MatrixView{b, b_row, b_column}); });
+      multiply_add(rows, {a, a_row, a_column}, static_cast<const GemmColumns&>(*packed).columns, values, columns);
+    } else {
+      multiply_add(rows, columns, depth, {a, a_row, a_column}, {b, b_row, b_column}, values, columns);
+    }
   } else {
     multiply_add_plain(rows, columns, depth, a, a_row, a_column, b, b_row, b_column, values, columns);
   }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -50,6 +51,14 @@ class InferContext {
 };
 
 // --- evaluation ----------------------------------------------------------------------------------------------------
+struct ElementMap;  // lib/ops/element_map.h
+
+// Something that a family made of a constant operand (packed weights).
+struct Kept {
+  virtual ~Kept() = default;
+  [[nodiscard]] virtual std::uint64_t heap_bytes() const = 0;
+};
+
 // The reference evaluation of one node. Inputs are validated against the spec by the family before any access.
 class EvalContext {
  public:
@@ -66,6 +75,15 @@ class EvalContext {
   virtual Status reserve(DType dtype, std::span<const std::int64_t> dims) const = 0;
   virtual Result<std::vector<Datum>> run_subgraph(const Graph& subgraph, std::size_t first_capture,
                                                   std::span<const Datum> inputs) const = 0;
+
+  // What an evaluator of whole graphs adds. No bit of a result depends on whether it does.
+  // Operand i, to write the result into: this node is the last that reads it, and nobody else holds its bytes. The operand is gone
+  // then. Undefined where that is not so.
+  virtual Tensor take(std::size_t) const { return {}; }
+  // What `make` makes of operand i and the node's attributes: kept for later runs where the operand is a constant.
+  virtual std::shared_ptr<const Kept> keep(std::size_t, const std::function<std::shared_ptr<const Kept>()>& make) const { return make(); }
+  // What the only reader of output 0 does to each of its elements, or nullptr. Who asks must do it, and gives the reader's result.
+  virtual const ElementMap* claim_map() const { return nullptr; }
 };
 using Outputs = Result<std::vector<Datum>>;  // one per node output, trailing ones may be missing
 

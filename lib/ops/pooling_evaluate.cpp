@@ -6,6 +6,10 @@
 #include "lib/ops/pooling.h"
 #include "lib/runtime/bevel_math.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 namespace bevel::ops {
 namespace {
 
@@ -85,38 +89,90 @@ bool greater(T candidate, T best) {
   }
 }
 
-// Planes of one or two axes, a tap of all windows of an output row at a time: out[j] = step(out[j], in[j * stride]), which the compiler
-// turns into vectors. Each output meets its taps in the row-major order of its window, as for_each_tap does; finish(o, row) comes after
-// an output row's last tap.
-template <int Stride, typename T, typename Step>
+// The larger, of equal ones the first; NaN wins and stays.
+struct LargerOf {
+  template <typename T>
+  T operator()(T best, T candidate) const {
+    return best == best && greater<T>(candidate, best) ? candidate : best;
+  }
+#if defined(__AVX2__)
+  __m256 operator()(__m256 best, __m256 candidate) const {
+    const __m256 larger = _mm256_max_ps(candidate, best);  // `best` where they are equal or one is NaN
+    const __m256 fresh = _mm256_blendv_ps(larger, candidate, _mm256_cmp_ps(candidate, candidate, _CMP_UNORD_Q));
+    return _mm256_blendv_ps(fresh, best, _mm256_cmp_ps(best, best, _CMP_UNORD_Q));
+  }
+#endif
+};
+struct SumOf {
+  template <typename T>
+  T operator()(T sum, T value) const {
+    return sum + value;
+  }
+#if defined(__AVX2__)
+  __m256 operator()(__m256 sum, __m256 value) const { return _mm256_add_ps(sum, value); }
+#endif
+};
+
+// Planes of one or two axes, a tap of all windows of an output row at a time: out[j] = step(out[j], in[j * stride]). Each output meets
+// its taps in the row-major order of its window, as for_each_tap does; finish(o, row) comes after an output row's last tap.
+template <typename T, typename Step>
 void step_row(const T* in, std::int64_t stride, std::int64_t count, T* out, const Step& step) {
-  for (std::int64_t j = 0; j < count; ++j) out[j] = step(out[j], in[j * (Stride > 0 ? Stride : stride)]);
+  for (std::int64_t j = 0; j < count; ++j) out[j] = step(out[j], in[j * stride]);
 }
+constexpr std::int64_t kLanes = 8;
+#if defined(__AVX2__)
+// Up to kLanes - 1 elements behind the row are loaded and stored as they were; no element of the image that no window reads is touched.
+template <typename Step>
+void step_row(const float* in, std::int64_t stride, std::int64_t count, float* out, const Step& step) {
+  if (stride > 2) {
+    for (std::int64_t j = 0; j < count; ++j) out[j] = step(out[j], in[j * stride]);
+    return;
+  }
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const auto below = [&](std::int64_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(std::min<std::int64_t>(n, kLanes))), lane);
+  };
+  const auto even = [](__m256 low, __m256 high) {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(low, high, 0x88)), 0xD8));
+  };
+  std::int64_t j = 0;
+  for (; j + kLanes < count; j += kLanes) {  // the last element of a pair may lie outside: not of these
+    const __m256 x = stride == 1 ? _mm256_loadu_ps(in + j) : even(_mm256_loadu_ps(in + 2 * j), _mm256_loadu_ps(in + 2 * j + kLanes));
+    _mm256_storeu_ps(out + j, step(_mm256_loadu_ps(out + j), x));
+  }
+  const __m256i rest = below(count - j);
+  const std::int64_t read = (count - j - 1) * stride + 1;  // elements up to the last that a window reads
+  const __m256 x = stride == 1 ? _mm256_maskload_ps(in + j, rest)
+                               : even(_mm256_maskload_ps(in + 2 * j, below(read)),
+                                      read > kLanes ? _mm256_maskload_ps(in + 2 * j + kLanes, below(read - kLanes)) : _mm256_setzero_ps());
+  const __m256 old = _mm256_loadu_ps(out + j);
+  _mm256_storeu_ps(out + j, _mm256_blendv_ps(old, step(old, x), _mm256_castsi256_ps(rest)));
+}
+#endif
 template <typename T, typename Step, typename Finish>
 void pool_rows(const PoolShape& shape, const T* x, T* y, T start, const Step& step, const Finish& finish) {
   const WindowAxis& last = shape.axes.back();
   WindowAxis outer;  // of one axis: a single row
   outer.in = outer.out = 1;
   if (shape.axes.size() == 2) outer = shape.axes[0];
+  struct Run {
+    std::int64_t first, count, offset;  // outputs that the tap has an input for; where the first one's lies
+  };
+  std::vector<Run> runs;
+  for (std::int64_t k = 0; k < last.kernel; ++k) {
+    const std::int64_t first = last.first_inside(k), count = last.last_inside(k) - first;
+    if (count > 0) runs.push_back({first, count, first * last.stride - last.pad_begin + k * last.dilation});
+  }
+  std::vector<T> line(static_cast<std::size_t>(last.out + kLanes));
   for (std::int64_t p = 0; p < shape.batch * shape.channels; ++p, x += outer.in * last.in) {
     for (std::int64_t o = 0; o < outer.out; ++o, y += last.out) {
-      std::fill_n(y, last.out, start);
+      std::fill(line.begin(), line.end(), start);
       const std::int64_t end = outer.last_tap(o);
       for (std::int64_t tap = outer.first_tap(o); tap < end; ++tap) {
         const T* row = x + (o * outer.stride - outer.pad_begin + tap * outer.dilation) * last.in;
-        for (std::int64_t k = 0; k < last.kernel; ++k) {
-          const std::int64_t first = last.first_inside(k), count = last.last_inside(k) - first;
-          if (count <= 0) continue;
-          const T* in = row + first * last.stride - last.pad_begin + k * last.dilation;
-          if (last.stride == 1) {
-            step_row<1>(in, 1, count, y + first, step);
-          } else if (last.stride == 2) {
-            step_row<2>(in, 2, count, y + first, step);
-          } else {
-            step_row<0>(in, last.stride, count, y + first, step);
-          }
-        }
+        for (const Run& run : runs) step_row(row + run.offset, last.stride, run.count, line.data() + run.first, step);
       }
+      std::copy_n(line.data(), last.out, y);
       finish(o, y);
     }
   }
@@ -130,8 +186,7 @@ void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::
     if (indices == nullptr && pools_by_rows(shape)) {
       T lowest = std::numeric_limits<T>::lowest();
       if constexpr (std::is_floating_point_v<T>) lowest = -std::numeric_limits<T>::infinity();
-      const auto step = [](T best, T candidate) { return best == best && greater<T>(candidate, best) ? candidate : best; };
-      return pool_rows(shape, x, y, lowest, step, [](std::int64_t, T*) {});
+      return pool_rows(shape, x, y, lowest, LargerOf{}, [](std::int64_t, T*) {});
     }
   }
   const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in),
@@ -177,11 +232,51 @@ void max_pool(const PoolShape& shape, bool column_major, const T* x, T* y, std::
   }
 }
 
+// A single window, inside the plane and without gaps.
+bool has_one_window(const PoolShape& shape) {
+  return shape.axes.size() <= 2 && std::all_of(shape.axes.begin(), shape.axes.end(), [](const WindowAxis& axis) {
+    return axis.out == 1 && axis.kernel <= axis.in && axis.dilation == 1 && axis.pad_begin == 0;
+  });
+}
+// A sum is one chain of additions: those of several planes take turns.
+template <typename T>
+void average_planes(const PoolShape& shape, const T* x, T* y) {
+  constexpr std::int64_t kPlanes = 4;
+  const std::int64_t size = plane_size(shape.axes, &WindowAxis::in), planes = shape.batch * shape.channels;
+  const std::int64_t columns = shape.axes.back().kernel, pitch = shape.axes.back().in;
+  const std::int64_t rows = shape.axes.size() == 2 ? shape.axes[0].kernel : 1;
+  const T count = static_cast<T>(rows * columns);
+  std::int64_t p = 0;
+  for (; p + kPlanes <= planes; p += kPlanes) {
+    const T *a = x + p * size, *b = a + size, *c = b + size, *d = c + size;
+    T sum_a{0}, sum_b{0}, sum_c{0}, sum_d{0};
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t i = row * pitch; i < row * pitch + columns; ++i) {
+        sum_a += a[i];
+        sum_b += b[i];
+        sum_c += c[i];
+        sum_d += d[i];
+      }
+    }
+    y[p] = sum_a / count;
+    y[p + 1] = sum_b / count;
+    y[p + 2] = sum_c / count;
+    y[p + 3] = sum_d / count;
+  }
+  for (; p < planes; ++p) {
+    T sum{0};
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t i = row * pitch; i < row * pitch + columns; ++i) sum += x[p * size + i];
+    y[p] = sum / count;
+  }
+}
+
 // Sums in float (double for float64), in row-major order of the window, then one division.
 template <typename T>
 void average_pool(const PoolShape& shape, bool count_padding, const T* x, T* y) {
   using C = ComputeOf<T>;
   if constexpr (std::is_same_v<T, C>) {
+    if (has_one_window(shape)) return average_planes(shape, x, y);
     if (pools_by_rows(shape)) {
       const auto taps = [&](const WindowAxis& axis, std::int64_t o) {
         return count_padding ? padded_count(axis, o) : axis.last_tap(o) - axis.first_tap(o);
@@ -196,7 +291,7 @@ void average_pool(const PoolShape& shape, bool count_padding, const T* x, T* y) 
           out[j] = count > 0 ? out[j] / static_cast<T>(count) : T{0};
         }
       };
-      return pool_rows(shape, x, y, T{0}, [](T sum, T value) { return sum + value; }, finish);
+      return pool_rows(shape, x, y, T{0}, SumOf{}, finish);
     }
   }
   const std::int64_t in_size = plane_size(shape.axes, &WindowAxis::in),
@@ -289,7 +384,7 @@ Outputs run_max(const EvalContext& ctx, const PoolShape& shape, bool column_majo
 Result<Tensor> result_for(const EvalContext& ctx, const PoolShape& shape) {
   BEVEL_TRY_STATUS(ctx.reserve(ctx.tensor(0).dtype(), shape.out_dims()));
   if (dtype_bits(ctx.tensor(0).dtype()) < 8) return fail_dtype(ctx.tensor(0).dtype(), "X");
-  return Tensor::zeros(ctx.tensor(0).dtype(), shape.out_dims());
+  return Tensor::for_overwrite(ctx.tensor(0).dtype(), shape.out_dims());
 }
 
 }  // namespace
