@@ -40,6 +40,20 @@ void flip_sign(Tensor& tensor) {
   for (std::byte& byte : tensor.mutable_bytes()) byte ^= std::byte{0x80};
 }
 
+// Of a step that picks rows by its second operand: how many there are.
+std::optional<std::int64_t> rows_to_gather(const ops::LoweredStep& step) {
+  if (step.kernel != BVL_KERNEL_GATHER && step.kernel != BVL_KERNEL_GATHER_F32_W) return std::nullopt;
+  if (step.reads[1].kind != ops::StepOperand::Kind::input) return std::nullopt;
+  return static_cast<std::int64_t>(step.params[step.kernel == BVL_KERNEL_GATHER ? 1 : 0]);  // `extent` of bevel_kernels.h
+}
+
+bool all_within(const Tensor& indices, std::int64_t extent) {
+  for (std::int64_t i = 0; i < indices.size(); ++i) {
+    if (indices.as_int64(i) < -extent || indices.as_int64(i) >= extent) return false;
+  }
+  return true;
+}
+
 Result<Tensor> reordered(const Tensor& tensor, const Dims& logical, const MemoryOrder& from, const MemoryOrder& to) {
   if (ops::same_memory(logical, from, to)) return tensor.reshaped(ops::to_memory(logical, to));
   ops::GroupOperand in, out;
@@ -302,6 +316,10 @@ Result<std::optional<std::vector<HeldValue>>> GroupKernels::run(std::size_t inde
       BEVEL_TRY(in[i], reordered(*inputs[i].datum.tensor(), dims[i], orders[i], placed.orders.inputs[i]));
       if (in[i].dtype() == DType::uint8) flip_sign(in[i]);
     }
+  }
+  for (const ops::LoweredStep& step : lowered.steps) {
+    const auto extent = rows_to_gather(step);  // the kernel takes the nearest row; the reference says which index is wrong
+    if (extent && !all_within(in[static_cast<std::size_t>(step.reads[1].index)], *extent)) return std::nullopt;
   }
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (!group.outputs[i].border.valid()) continue;

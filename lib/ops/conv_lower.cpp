@@ -6,6 +6,7 @@
 #include "lib/ops/facts_derived.h"
 #include "lib/ops/family.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/weight_rows.h"
 #include "lib/ops/window.h"
 
 namespace bevel::ops {
@@ -168,7 +169,47 @@ LowerResult wide_conv(const LowerContext& context, IntegerProduct product) {
   return group;
 }
 
+// Float activations, weights as the model stores them.
+LowerResult stored_conv(const LowerContext& context) {
+  const GroupOperand& w = context.inputs[1];
+  if (auto reason = check_stored_weights(w)) return Reason(*reason);
+  if (context.outputs[0].dtype != DType::float32) return no_kernel("output 0 is {}", dtype_name(context.outputs[0].dtype));
+  const auto geometry = geometry_of(context, *w.constant);
+  if (!geometry) return Reason(geometry.error());
+  const Geometry& g = *geometry;
+  if (w.quantization && w.quantization->block > 0) return no_kernel("convolutions have no kernel for blocks along their sums");
+  GroupOperand rows = w;  // as a matrix: one scale for each output channel
+  rows.dims = {g.out.c, w.constant->size() / g.out.c};
+  auto scales = block_scales(rows, 0, 1, 1.0f);
+  if (!scales) return Reason(scales.error());
+  const bool has_bias = context.inputs.size() > 2 && context.inputs[2].value.valid();
+  auto bias = real_bias(has_bias ? &context.inputs[2] : nullptr, g.out.c, 1.0f);
+  if (!bias) return Reason(bias.error());
+  bvl_conv2d_f32_w_params params{};
+  set_window(params, g.in, g.out, g.window);
+  params.in_c = g.in.c;
+  params.out_c = g.out.c;
+  params.groups = g.groups;
+  params.bits = stored_bits(w.constant->dtype());
+  const Interval clamp = context.clamp.value_or(Interval{});
+  params.low = static_cast<float>(clamp.low);
+  params.high = static_cast<float>(clamp.high);
+  LoweredGroup group;
+  const std::int64_t inputs = g.group_inputs, elements = g.kernel_elements(), depth = inputs * elements;
+  group.constants.push_back(stored_rows("weights", *w.constant, g.out.c, [inputs, elements, depth](std::int64_t i) {
+    const std::int64_t at = i % depth;  // [element, input] of the row; the graph's is [input, element]
+    return i / depth * depth + at % inputs * elements + at / inputs;
+  }));
+  group.constants.push_back(std::move(scales->constant));
+  group.constants.push_back(std::move(*bias));
+  group.steps.push_back(make_step(BVL_KERNEL_CONV2D_F32_W,
+                                  {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1), StepOperand::constant(2)},
+                                  {StepOperand::output(0)}, params, std::int64_t{g.out.n} * g.out.h, g.macs));
+  return group;
+}
+
 LowerResult float_conv(const LowerContext& context) {
+  if (has_stored_weights(context)) return stored_conv(context);
   if (auto reason = check_float(context)) return Reason(*reason);
   const Tensor* weights = context.inputs[1].constant;
   if (weights == nullptr) return no_kernel("its weights are not constant");

@@ -1,4 +1,5 @@
 // Gather, GatherElements, GatherND.
+#include "lib/ops/lower_functions.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -95,7 +96,7 @@ Facts opaque_move(const FactsContext&) { return move_facts({}, LayoutRule::logic
 }  // namespace
 
 extern const OpRecord gather_record{.name = "Gather", .min_inputs = 2, .max_inputs = 2, .infer = infer_gather,
-                       .facts = gather_facts, .evaluate = evaluate_gather};
+                       .facts = gather_facts, .evaluate = evaluate_gather, .lower = lower_gather};
 extern const OpRecord gather_elements_record{.name = "GatherElements", .min_inputs = 2, .max_inputs = 2,
                                .infer = infer_gather_elements, .facts = opaque_move,
                                .evaluate = evaluate_gather_elements};

@@ -21,6 +21,7 @@ LowerResult lower_slice(const LowerContext& context);           // slice_lower.c
 LowerResult lower_split(const LowerContext& context);
 LowerResult lower_pad(const LowerContext& context);
 LowerResult lower_expand(const LowerContext& context);
+LowerResult lower_gather(const LowerContext& context);          // gather_lower.cpp
 LowerResult lower_unary(const LowerContext& context);           // activation_lower.cpp: every pointwise function
 LowerResult lower_softmax(const LowerContext& context);         // softmax_lower.cpp: Softmax, LogSoftmax
 LowerResult lower_quantize(const LowerContext& context);        // quantize_lower.cpp

@@ -32,6 +32,7 @@ struct Quantization {
   std::vector<float> scales;              // one, or one per index of `axis`
   std::vector<std::int32_t> zero_points;  // same count
   int axis = -1;                          // -1: per tensor
+  std::int64_t block = 0;                 // > 0 (stored weights): that many indices of `axis` share a scale; scales stand row-major
   [[nodiscard]] bool per_tensor() const { return axis < 0; }
   bool operator==(const Quantization&) const = default;
 };
@@ -107,6 +108,11 @@ QuantNode quant_node(const Node& node);
 // The quantization that such a node states: constant scales (finite, positive) and zero points, 4-bit, 8-bit, int16 or int32 integers, per
 // tensor or per axis. nullopt for anything else (blocked, computed at run time, other integers).
 std::optional<Quantization> node_quantization(const Graph& graph, const Node& node);
+// The quantization of a constant that a DequantizeLinear reads: as node_quantization, or in blocks along an axis (opset 21). 4-bit and 8-bit
+// integers.
+std::optional<Quantization> stored_quantization(const Graph& graph, const Node& node);
+// The constant that such a node only widens: integers behind DequantizeLinear, float16 behind a Cast to float32. Invalid: none.
+ValueId stored_constant(const Graph& graph, const Node& node);
 
 // Types of a node's outputs from the types of its inputs, by the family's inference, outside any graph walk.
 Result<std::vector<Type>> infer_node(const Node& node, std::int64_t opset, const std::vector<Type>& inputs,

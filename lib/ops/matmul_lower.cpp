@@ -6,6 +6,7 @@
 #include "lib/ops/family.h"
 #include "lib/ops/lower_common.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/weight_rows.h"
 
 namespace bevel::ops {
 namespace {
@@ -103,6 +104,36 @@ Lowered<IntegerProduct> quantized_operands(const LowerContext& context) {
   return product;
 }
 
+// Float activations, weights as the model stores them.
+LowerResult stored_dense(const LowerContext& context, bool transposed, float alpha, float beta) {
+  const GroupOperand& x = context.inputs[0];
+  const GroupOperand& w = context.inputs[1];
+  if (auto reason = check_stored_weights(w)) return Reason(*reason);
+  if (context.outputs[0].dtype != DType::float32) return no_kernel("output 0 is {}", dtype_name(context.outputs[0].dtype));
+  const auto shape = shape_of(x, context.outputs[0], *w.constant, transposed);
+  if (!shape) return Reason(shape.error());
+  auto scales = block_scales(w, transposed ? 0 : 1, transposed ? 1 : 0, alpha);
+  if (!scales) return Reason(scales.error());
+  const bool has_bias = context.inputs.size() > 2 && context.inputs[2].value.valid();
+  auto bias = real_bias(has_bias ? &context.inputs[2] : nullptr, shape->out_c, beta);
+  if (!bias) return Reason(bias.error());
+  const Interval clamp = context.clamp.value_or(Interval{});
+  const bvl_matmul_f32_w_params params{shape->rows, shape->in_c, shape->out_c, scales->block, stored_bits(w.constant->dtype()),
+                                       static_cast<float>(clamp.low), static_cast<float>(clamp.high)};
+  LoweredGroup group;
+  const std::int64_t in_c = shape->in_c, out_c = shape->out_c;
+  group.constants.push_back(stored_rows("weights", *w.constant, out_c, [in_c, out_c, transposed](std::int64_t i) {
+    return transposed ? i : i % in_c * out_c + i / in_c;
+  }));
+  group.constants.push_back(std::move(scales->constant));
+  group.constants.push_back(std::move(*bias));
+  group.steps.push_back(make_step(BVL_KERNEL_MATMUL_F32_W,
+                                  {StepOperand::input(0), StepOperand::constant(0), StepOperand::constant(1), StepOperand::constant(2)},
+                                  {StepOperand::output(0)}, params, shape->rows,
+                                  static_cast<std::uint64_t>(shape->rows) * static_cast<std::uint64_t>(in_c) * static_cast<std::uint64_t>(out_c)));
+  return group;
+}
+
 // a [batch.., rows, in_c] x b [batch.., in_c, out_c], either batch-free or with the same batch axes.
 LowerResult float_matmul(const LowerContext& context) {
   if (auto reason = check_float(context)) return Reason(*reason);
@@ -198,7 +229,9 @@ LowerResult float_gemm(const LowerContext& context, float alpha, float beta, boo
 }  // namespace
 
 LowerResult lower_matmul(const LowerContext& context) {
-  if (!context.integer()) return float_matmul(context);
+  if (!context.integer()) {
+    return has_stored_weights(context) ? stored_dense(context, /*transposed=*/false, 1.0f, 1.0f) : float_matmul(context);
+  }
   auto product = quantized_operands(context);
   if (!product) return Reason(product.error());
   return integer_dense(context.inputs[0], context.outputs[0], std::move(*product), /*transposed=*/false);
@@ -209,7 +242,9 @@ LowerResult lower_gemm(const LowerContext& context) {
   const float alpha = attr_float(node, "alpha", 1.0f).value_or(1.0f), beta = attr_float(node, "beta", 1.0f).value_or(1.0f);
   const bool transposed = attr_int(node, "transB", 0).value_or(0) != 0;
   if (attr_int(node, "transA", 0).value_or(0) != 0) return no_kernel("transA is set");
-  if (!context.integer()) return float_gemm(context, alpha, beta, transposed);
+  if (!context.integer()) {
+    return has_stored_weights(context) ? stored_dense(context, transposed, alpha, beta) : float_gemm(context, alpha, beta, transposed);
+  }
   auto product = quantized_operands(context);
   if (!product) return Reason(product.error());
   const bool has_bias = context.inputs.size() > 2 && context.inputs[2].value.valid();

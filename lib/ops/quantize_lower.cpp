@@ -53,6 +53,39 @@ std::optional<Quantization> node_quantization(const Graph& graph, const Node& no
   return std::move(*result);
 }
 
+std::optional<Quantization> stored_quantization(const Graph& graph, const Node& node) {
+  if (quant_node(node) != QuantNode::dequantize || node.inputs.size() < 2) return std::nullopt;
+  const Tensor* tensor = graph.constant(node.inputs[0]);
+  const Tensor* scale = graph.constant(node.inputs[1]);
+  const bool has_zero_point = node.inputs.size() > 2 && node.inputs[2].valid();
+  const Tensor* zero_point = has_zero_point ? graph.constant(node.inputs[2]) : nullptr;
+  if (tensor == nullptr || scale == nullptr || (has_zero_point && zero_point == nullptr) || !is_weight_dtype(tensor->dtype())) return std::nullopt;
+  const std::int64_t block = attr_int(node, "block_size", 0).value_or(-1);
+  if (block == 0) return node_quantization(graph, node);
+  const auto axis = normalize_axis(attr_int(node, "axis", 1).value_or(1), tensor->rank());
+  if (block < 0 || !axis || (zero_point != nullptr && zero_point->dtype() != tensor->dtype())) return std::nullopt;
+  Dims expected = tensor->dims();
+  std::int64_t& extent = expected[static_cast<std::size_t>(*axis)];
+  extent = extent / block + (extent % block != 0 ? 1 : 0);
+  if (scale->dims() != expected || (zero_point != nullptr && zero_point->dims() != expected)) return std::nullopt;
+  auto result = quantization_from(scale, zero_point, tensor->dtype(), static_cast<int>(*axis), "it");
+  if (!result) return std::nullopt;
+  result->axis = static_cast<int>(*axis);
+  result->block = block;
+  return std::move(*result);
+}
+
+ValueId stored_constant(const Graph& graph, const Node& node) {
+  if (node.inputs.empty() || node.outputs.empty() || !node.outputs[0].valid()) return {};
+  const Tensor* tensor = graph.constant(node.inputs[0]);
+  const Type& type = graph.value(node.outputs[0]).type;
+  if (tensor == nullptr || !type.is_tensor() || type.dtype != DType::float32) return {};
+  const bool widens = node.domain.empty() && node.op_type == "Cast" && tensor->dtype() == DType::float16;
+  // int32: a bias, whose quantization node_quantization knows.
+  const bool dequantizes = quant_node(node) == QuantNode::dequantize && (is_weight_dtype(tensor->dtype()) || tensor->dtype() == DType::int32);
+  return widens || dequantizes ? node.inputs[0] : ValueId();
+}
+
 LowerResult lower_quantize(const LowerContext& context) {
   const GroupOperand& x = context.inputs[0];
   const GroupOperand& y = context.outputs[0];

@@ -57,6 +57,10 @@ constexpr KernelCost unary_s16{"table", true, 6368, 1.1};
 constexpr KernelCost softmax_s16{"softmax", true, 652, 1.11};
 constexpr KernelCost quantize_f32_s16{"elementwise", true, 144};
 constexpr KernelCost dequantize_s16_f32{"elementwise", true, 84};
+constexpr KernelCost matmul_f32_w{"dense", true, 1356, 1.32};  // of the slowest of its weights, 4-bit ones
+constexpr KernelCost conv2d_f32_w{"conv", true, 1540, 2.67};
+constexpr KernelCost gather{"move", false, 144, 0.21};
+constexpr KernelCost gather_f32_w{"elementwise", true, 436, 0.7};
 }  // namespace cost_rows
 
 const KernelCost& cost_row(bvl_kernel kernel) {
@@ -73,8 +77,8 @@ constexpr std::uint64_t kStepCodeBytes = 48;  // one call with its parameters' a
 
 // The float convolution serves every group count; one channel to a group leaves it no inner loop to speak of.
 bool is_depthwise(const ProgramStep& step) {
-  if (step.kernel != BVL_KERNEL_CONV2D_F32) return false;
-  bvl_conv2d_f32_params params;
+  if (step.kernel != BVL_KERNEL_CONV2D_F32 && step.kernel != BVL_KERNEL_CONV2D_F32_W) return false;
+  bvl_conv2d_f32_params params;  // conv2d_f32_w begins with the same fields
   BEVEL_CHECK(step.params.size() * 4 >= sizeof params);
   std::memcpy(&params, step.params.data(), sizeof params);
   return params.groups > 1 && params.groups == params.in_c;

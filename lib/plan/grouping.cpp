@@ -31,7 +31,7 @@ class Grouper {
     std::map<NodeId, std::size_t> position;
     for (std::size_t i = 0; i < order.size(); ++i) position[order[i]] = i;
     for (NodeId id : order) {
-      if (!folded_.contains(id) && ops::quant_node(graph_.node(id)) == QuantNode::none) add_anchor(id);
+      if (!folded_.contains(id) && ops::quant_node(graph_.node(id)) == QuantNode::none && !widens_constant(id)) add_anchor(id);
     }
     add_lone_quantization(order);
     for (Group& group : result_.groups) {
@@ -44,6 +44,12 @@ class Grouper {
   }
 
  private:
+  // A Cast that only widens a stored constant: like a DequantizeLinear it belongs to the groups that read it.
+  bool widens_constant(NodeId id) const {
+    const Node& node = graph_.node(id);
+    return ops::quant_node(node) == QuantNode::none && ops::stored_constant(graph_, node).valid();
+  }
+
   const ops::Facts& facts(NodeId id) {
     const auto found = facts_.find(id);
     return found != facts_.end() ? found->second : facts_.emplace(id, ops::facts_of(model_, graph_, id)).first->second;
@@ -81,8 +87,37 @@ class Grouper {
       reason = placed.error();
     }
     if (computes) plain.reason = std::move(reason);
+    if (std::optional<Group> stored = with_stored_constants(plain); stored && trial(*stored)) plain = std::move(*stored);
     fold_float_clamp(plain);
     result_.groups.push_back(std::move(plain));
+  }
+
+  // A float op whose weights, bias or table are constants that a node in front of it only widens: they stay as they are stored, where
+  // there is a kernel that reads them so.
+  std::optional<Group> with_stored_constants(const Group& plain) const {
+    const bool product = plain.facts.space.kind == ops::OpKind::bilinear;  // with factors of Gemm, too
+    if (!product && plain.facts.space.kind != ops::OpKind::move) return std::nullopt;
+    Group group = plain;
+    bool weights = false;
+    for (std::size_t i = 0; i < group.inputs.size(); ++i) {
+      GroupEdge& edge = group.inputs[i];
+      if (!edge.inner.valid() || (i > 0 && !product)) continue;
+      const NodeId producer = graph_.value(edge.inner).producer;
+      const ValueId stored = producer.valid() ? ops::stored_constant(graph_, graph_.node(producer)) : ValueId();
+      if (!stored.valid()) continue;
+      const Node& node = graph_.node(producer);
+      auto quantization = ops::stored_quantization(graph_, node);
+      if (!quantization && ops::quant_node(node) == QuantNode::dequantize) quantization = ops::node_quantization(graph_, node);
+      if (!quantization && ops::quant_node(node) == QuantNode::dequantize) continue;
+      edge.border = stored;
+      edge.quantization = std::move(quantization);
+      group.members.push_back(producer);
+      weights = weights || i == (product ? 1u : 0u);
+    }
+    if (!weights) return std::nullopt;
+    std::sort(group.members.begin(), group.members.end());
+    group.members.erase(std::unique(group.members.begin(), group.members.end()), group.members.end());
+    return group;
   }
 
   bool all_inputs_constant(const Group& group) const {
@@ -136,7 +171,9 @@ class Grouper {
       const bool is_weight = value.quant == ops::QuantRole::bilinear && graph_.constant(edge.border) != nullptr;
       if (is_data && !is_bias &&
           (!edge.quantization || !(is_weight ? ops::is_weight_dtype : ops::is_activation_dtype)(edge.quantization->dtype))) {
-        *reason = fmt::format("its input '{}' is not quantized to 8 bits", printable(graph_.value(edge.inner).name));
+        const bool blocks = !edge.quantization && producer.valid() && ops::stored_quantization(graph_, graph_.node(producer));
+        *reason = fmt::format("its input '{}' is {}", printable(graph_.value(edge.inner).name),
+                              blocks ? "quantized in blocks: integer kernels have one scale for each output channel" : "not quantized to 8 bits");
         return std::nullopt;
       }
     }
@@ -244,11 +281,13 @@ class Grouper {
     return place_group(model_, group, orders, inputs, outputs);
   }
 
-  // QuantizeLinear nodes that no group folded; DequantizeLinear nodes whose float result somebody reads.
+  // QuantizeLinear nodes that no group folded; DequantizeLinear nodes, and Casts of stored constants, whose float result somebody reads.
   void add_lone_quantization(const std::vector<NodeId>& order) {
     std::set<ValueId> read;
     for (const Group& group : result_.groups) {
       for (const GroupEdge& edge : group.inputs) read.insert(edge.border);
+      const std::vector<ValueId>& captures = graph_.node(group.anchor).captures;  // by its subgraphs
+      read.insert(captures.begin(), captures.end());
     }
     for (NodeId id : order) {
       if (ops::quant_node(graph_.node(id)) == QuantNode::quantize && !folded_.contains(id)) {
@@ -260,12 +299,17 @@ class Grouper {
     for (NodeId id : order) {
       const Node& node = graph_.node(id);
       const QuantNode kind = ops::quant_node(node);
-      if (kind == QuantNode::none || folded_.contains(id)) continue;
+      const bool widens = widens_constant(id);
+      if ((kind == QuantNode::none && !widens) || folded_.contains(id)) continue;
       const bool wanted = std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId value) {
         return value.valid() && (read.contains(value) || graph_.value(value).output_slots > 0);
       });
-      if (kind == QuantNode::dequantize && !wanted && members.contains(id)) continue;
+      if (kind != QuantNode::quantize && !wanted && members.contains(id)) continue;
       Group group = lone(id);
+      if (widens) {
+        result_.groups.push_back(std::move(group));
+        continue;
+      }
       auto quantization = ops::node_quantization(graph_, node);
       if (kind == QuantNode::quantize) {
         if (!group.outputs.empty()) group.outputs[0].quantization = std::move(quantization);

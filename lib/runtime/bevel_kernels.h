@@ -144,6 +144,21 @@ typedef void bvl_kernel_fn(const void* params, const void* const* in, void* cons
 #define BVL_QUANTIZE_F32_S16_FIELDS(I, F, A) I(count) F(scale) I(low) I(high)
 #define BVL_DEQUANTIZE_S16_F32_FIELDS(I, F, A) I(count) F(scale)
 
+/* Float kernels whose weights stay small in flash; bits: 8 int8, 4 int4 in padded rows as the _w4 kernels', 16 float16, widened exactly.
+ * Operands: x, weights, scales, bias [out_c].
+ * matmul_f32_w: x [rows,in_c], weights [out_c] rows of in_c, scales [out_c, blocks] for blocks of `block` weights along in_c (the last may be
+ * shorter): y = bias + s_0 * sum_0 + s_1 * sum_1 + ..., added in this order, each sum over its block's x * weight, in the order of the
+ * index from 0, each product rounded; clamped. Range: rows. conv2d_f32_w: conv2d_f32's windows, weights [out_c] rows of
+ * kernel_h*kernel_w*in_c/groups, scales [out_c]: y = bias + s * sum, clamped. Range: n*out_h rows. */
+#define BVL_MATMUL_F32_W_FIELDS(I, F, A) I(rows) I(in_c) I(out_c) I(block) I(bits) F(low) F(high)
+#define BVL_CONV2D_F32_W_FIELDS(I, F, A) BVL_CONV2D_F32_FIELDS(I, F, A) I(bits)
+/* gather: y [outer,count] rows of row_bytes out of x [outer,extent], by indices [count] of index_bytes (4: int32, 8: int64). Negative indices
+ * count from the end; those out of range, which ONNX forbids, give the first or the last row. Range: outer*count.
+ * gather_f32_w: operands table [extent] rows of `depth` (bits as above), indices, scales; y = weight * scale, one scale for each
+ * `block` elements of a row, the same for all rows unless row_scales. Range: count. */
+#define BVL_GATHER_FIELDS(I, F, A) I(outer) I(extent) I(count) I(row_bytes) I(index_bytes)
+#define BVL_GATHER_F32_W_FIELDS(I, F, A) I(extent) I(count) I(depth) I(block) I(row_scales) I(bits) I(index_bytes)
+
 enum { BVL_BINARY_ADD, BVL_BINARY_SUB, BVL_BINARY_MUL, BVL_BINARY_DIV, BVL_BINARY_MIN, BVL_BINARY_MAX, BVL_BINARY_PRELU };
 enum {
   BVL_UNARY_CLIP /* alpha low, beta high */, BVL_UNARY_LEAKY_RELU, BVL_UNARY_SIGMOID, BVL_UNARY_TANH,
@@ -190,7 +205,11 @@ enum { BVL_REDUCE_SUM, BVL_REDUCE_MEAN, BVL_REDUCE_MAX, BVL_REDUCE_MIN };
   X(33, UNARY_S16, unary_s16, 1)                     \
   X(34, SOFTMAX_S16, softmax_s16, 1)                 \
   X(35, QUANTIZE_F32_S16, quantize_f32_s16, 1)       \
-  X(36, DEQUANTIZE_S16_F32, dequantize_s16_f32, 1)
+  X(36, DEQUANTIZE_S16_F32, dequantize_s16_f32, 1)   \
+  X(37, MATMUL_F32_W, matmul_f32_w, 1)               \
+  X(38, CONV2D_F32_W, conv2d_f32_w, 1)               \
+  X(39, GATHER, gather, 1)                           \
+  X(40, GATHER_F32_W, gather_f32_w, 1)
 
 #define BVL_FIELD_I(name) int32_t name;
 #define BVL_FIELD_F(name) float name;

@@ -76,6 +76,15 @@ class ProgramBuilder {
     for (auto& v : values) v = static_cast<std::int8_t>(static_cast<int>(random_.below(16)) - 8);
     return constant(name, ops::packed_int4_rows(values, rows));
   }
+  // Any float16 but NaN, whose bits machines give differently: also subnormals, and infinities unless `finite`.
+  std::uint32_t halves(const std::string& name, Dims dims, bool finite) {
+    std::vector<std::uint16_t> values(static_cast<std::size_t>(*element_count(dims)));
+    for (auto& v : values) {
+      v = static_cast<std::uint16_t>(random_.next() & (finite ? 0xbbffu : 0xffffu));
+      if ((v & 0x7c00u) == 0x7c00u) v = static_cast<std::uint16_t>(v & 0xfc00u);
+    }
+    return constant(name, Tensor::from_bytes(DType::float16, std::move(dims), std::as_bytes(std::span(values))));
+  }
   std::uint32_t int64s(const std::string& name, std::int64_t count) {
     std::vector<std::int64_t> values(static_cast<std::size_t>(count));
     for (auto& v : values) v = static_cast<std::int64_t>(random_.below(20'000'000'001)) - 10'000'000'000;
@@ -268,6 +277,37 @@ inline plan::Program wide_activation_program() {
   const auto real = b.activation("real", DType::float32, {3, 6});
   b.step(BVL_KERNEL_DEQUANTIZE_S16_F32, "dequantize", {rows}, real, bvl_dequantize_s16_f32_params{18, 0.0031f}, 1);
   b.step(BVL_KERNEL_QUANTIZE_F32_S16, "quantize", {real}, b.output("again", s16, {3, 6}), bvl_quantize_f32_s16_params{18, 0.0029f, -32768, 32767}, 1);
+  return b.finish();
+}
+
+// Float activations with weights of 4, 8 and 16 bits, tables of the same by indices that also lie outside of them.
+inline plan::Program stored_program() {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  ProgramBuilder b(17);
+  const auto q = b.input("q", DType::int8, {1, 6, 7, 5});
+  const auto narrow = b.input("narrow", DType::int32, {9});
+  const auto wide = b.input("wide", DType::int64, {4});
+  const auto x = b.activation("x", DType::float32, {1, 6, 7, 5});
+  b.step(BVL_KERNEL_DEQUANTIZE_S8_F32, "dequantize", {q}, x, bvl_dequantize_s8_f32_params{210, 0.03f, 3}, 1);
+  const auto weights = [&](int bits, std::int64_t rows, std::int64_t depth) {
+    return bits == 4 ? b.int4_rows("w4", rows, depth) : bits == 8 ? b.int8s("w8", {rows, depth}) : b.halves("w16", {rows, depth}, true);
+  };
+  for (const int bits : {4, 8, 16}) {
+    b.step(BVL_KERNEL_CONV2D_F32_W, "conv", {x, weights(bits, 6, 45), b.floats("s", {6}, 0.01f, 0.1f), b.floats("b", {6}, -1, 1)},
+           b.output("conv", DType::float32, {1, 3, 4, 6}),
+           bvl_conv2d_f32_w_params{1, 6, 7, 5, 3, 4, 6, 3, 3, 2, 2, 1, 1, 1, 1, 1, bits == 8 ? 0.0f : -kInfinity, kInfinity, bits}, 3);
+    b.step(BVL_KERNEL_CONV2D_F32_W, "depthwise", {x, weights(bits, 5, 9), b.floats("s", {5}, 0.01f, 0.1f), b.floats("b", {5}, -1, 1)},
+           b.output("depthwise", DType::float32, {1, 6, 7, 5}),
+           bvl_conv2d_f32_w_params{1, 6, 7, 5, 6, 7, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5, -kInfinity, kInfinity, bits}, 6);
+    b.step(BVL_KERNEL_MATMUL_F32_W, "matmul", {x, weights(bits, 11, 35), b.floats("s", {11, 3}, 0.01f, 0.1f), b.floats("b", {11}, -1, 1)},
+           b.output("matmul", DType::float32, {6, 11}), bvl_matmul_f32_w_params{6, 35, 11, 16, bits, -kInfinity, 6}, 6);
+    const auto table = bits == 16 ? b.halves("t16", {13, 21}, false) : weights(bits, 13, 21);
+    b.step(BVL_KERNEL_GATHER_F32_W, "gather rows", {table, narrow, b.floats("s", {13, 3}, 0.01f, 0.1f)}, b.output("rows", DType::float32, {9, 21}),
+           bvl_gather_f32_w_params{13, 9, 21, 8, 1, bits, 4}, 9);
+    b.step(BVL_KERNEL_GATHER_F32_W, "gather columns", {table, wide, b.floats("s", {21}, 0.01f, 0.1f)}, b.output("columns", DType::float32, {4, 21}),
+           bvl_gather_f32_w_params{13, 4, 21, 1, 0, bits, 8}, 4);
+  }
+  b.step(BVL_KERNEL_GATHER, "gather", {q, wide}, b.output("gathered", DType::int8, {6, 4, 5}), bvl_gather_params{6, 7, 4, 5, 8}, 24);
   return b.finish();
 }
 

@@ -21,8 +21,8 @@ static void print_number(unsigned long long value) {
   board_print(text + at);
 }
 
-static void measure(const char* key, bvl_kernel_fn* kernel, const void* params, uint32_t range, unsigned long long units) {
-  const void* const in[] = {x, w, bias, multipliers};
+static void measure_on(const char* key, bvl_kernel_fn* kernel, const void* params, const void* const* in, uint32_t range,
+                       unsigned long long units) {
   void* const out[] = {y};
   board_start_count();
   kernel(params, in, out, scratch, 0, range);
@@ -31,6 +31,17 @@ static void measure(const char* key, bvl_kernel_fn* kernel, const void* params, 
   print_number(instructions);
   print_number(units);
   board_print("\n");
+}
+
+static void measure(const char* key, bvl_kernel_fn* kernel, const void* params, uint32_t range, unsigned long long units) {
+  const void* const in[] = {x, w, bias, multipliers};
+  measure_on(key, kernel, params, in, range, units);
+}
+
+/* Float kernels on integer weights: the scales and the bias are floats. */
+static void measure_weights(const char* key, bvl_kernel_fn* kernel, const void* params, uint32_t range, unsigned long long units) {
+  const void* const in[] = {x, w, multipliers, multipliers};
+  measure_on(key, kernel, params, in, range, units);
 }
 
 int main(void) {
@@ -103,6 +114,18 @@ int main(void) {
   measure("dense.float32", bvl_matmul_f32, &float_dense, 1, 640 * 64);
   const bvl_binary_f32_params float_add = {BVL_BINARY_ADD, 1, {4096}, {1}, {1}, -1e9f, 1e9f};
   measure("elementwise.float32", bvl_binary_f32, &float_add, 4096, 4096);
+  const bvl_conv2d_f32_w_params float_conv8 = {1, 12, 12, 16, 12, 12, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, -1e9f, 1e9f, 8};
+  measure_weights("conv.float32_w8", bvl_conv2d_f32_w, &float_conv8, 12, 12ull * 12 * 32 * 9 * 16);
+  const bvl_conv2d_f32_w_params float_conv4 = {1, 12, 12, 16, 12, 12, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1, -1e9f, 1e9f, 4};
+  measure_weights("conv.float32_w4", bvl_conv2d_f32_w, &float_conv4, 12, 12ull * 12 * 32 * 9 * 16);
+  const bvl_matmul_f32_w_params float_dense8 = {1, 640, 64, 640, 8, -1e9f, 1e9f};
+  measure_weights("dense.float32_w8", bvl_matmul_f32_w, &float_dense8, 1, 640 * 64);
+  const bvl_matmul_f32_w_params float_dense4 = {1, 640, 64, 32, 4, -1e9f, 1e9f};
+  measure_weights("dense.float32_w4", bvl_matmul_f32_w, &float_dense4, 1, 640 * 64);
+  const bvl_gather_params rows_of = {1, 512, 32, 128, 8};
+  measure("gather", bvl_gather, &rows_of, 32, 32 * 128);
+  const bvl_gather_f32_w_params table8 = {512, 32, 128, 128, 1, 8, 8};
+  measure("gather.float32_w8", bvl_gather_f32_w, &table8, 32, 32 * 128);
   const bvl_conv2d_f32_params float_deep = {1, 12, 12, 64, 12, 12, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64, -1e9f, 1e9f};
   measure("depthwise.float32", bvl_conv2d_f32, &float_deep, 12, 12ull * 12 * 64 * 9);
   const bvl_max_pool_f32_params float_largest = {1, 16, 16, 32, 8, 8, 2, 2, 2, 2, 1, 1, 0, 0};

@@ -69,13 +69,14 @@ TEST_CASE("stateful program") { check(bevel::test::stateful_program(), "stateful
 TEST_CASE("float program") { check(bevel::test::float_program(), "float"); }
 TEST_CASE("packed program") { check(bevel::test::packed_program(), "packed"); }
 TEST_CASE("program with int16 activations") { check(bevel::test::wide_activation_program(), "int16"); }
+TEST_CASE("program with stored weights") { check(bevel::test::stored_program(), "stored"); }
 
 TEST_CASE("each kernel alone compiles without a warning") {
   const fs::path folder = fs::path(BEVEL_BINARY_DIR) / "emitted_c" / "alone";
   fs::create_directories(folder);
   std::set<bvl_kernel> seen;
   for (bevel::plan::Program program : {bevel::test::integer_program(), bevel::test::float_program(), bevel::test::packed_program(),
-                                       bevel::test::wide_activation_program()}) {
+                                       bevel::test::wide_activation_program(), bevel::test::stored_program()}) {
     for (std::uint32_t i = 0; i < program.steps.size(); ++i) {
       if (!seen.insert(program.steps[i].kernel).second) continue;
       program.entries[0].first_step = i;
@@ -87,7 +88,7 @@ TEST_CASE("each kernel alone compiles without a warning") {
       write(folder / ("only_" + name + ".c"), source->source);
     }
   }
-  CHECK(seen.size() >= 36);
+  CHECK(seen.size() >= 40);
   for (const char* compiler : {"gcc", "clang", "arm-none-eabi-gcc -mthumb -mcpu=cortex-m0plus"}) {
     const std::string program = std::string(compiler).substr(0, std::string(compiler).find(' '));
     if (std::system(("command -v " + program + " > /dev/null").c_str()) != 0) {

@@ -220,6 +220,21 @@ void check_float(const std::string& name, const std::string& text, int opset = 1
   }
 }
 
+// Float activations; the Program holds the weights in `bytes` of that dtype, and nowhere as float32.
+void check_stored(const std::string& name, const std::string& text, DType dtype, std::uint64_t bytes, std::int64_t weights) {
+  check_float(name, text, 21);
+  INFO(name);
+  const auto plan = plan::plan_model(parsed("<ir_version: 10, opset_import: [\"\" : 21]>\n" + text));
+  REQUIRE(plan);
+  std::uint64_t stored = 0;
+  for (const plan::ProgramTensor& tensor : plan->program.tensors) {
+    if (tensor.storage != BVL_STORAGE_CONSTANT) continue;
+    if (tensor.dtype == dtype) stored += tensor.bytes;
+    CHECK_FALSE((tensor.dtype == DType::float32 && element_count(tensor.dims) >= weights));
+  }
+  CHECK(stored == bytes);
+}
+
 }  // namespace
 
 TEST_CASE("convolutions") {
@@ -350,6 +365,151 @@ TEST_CASE("int16 without a kernel runs in float between kernels that convert, an
   reasons.clear();
   for (const plan::Group& group : plan::group_graph(parsed(text_of(zero, "int16"))).groups) reasons += group.reason;
   CHECK(reasons.find("zero point 5, kernels need 0") != std::string::npos);
+}
+
+TEST_CASE("weights of float products stay as they are stored") {
+  check_stored("int8 matmul, a scale per column", R"(main (float[2,3,21] x) => (float[2,3,6] y)
+<int8[21,6] q = random(1), float[6] s = {0.01, 0.02, 0.03, 0.004, 0.05, 0.06}, int8[6] z = {0, 0, 0, 0, 0, 0}>
+{ w = DequantizeLinear <axis = 1> (q, s, z) y = MatMul (x, w) })", DType::int8, 126, 126);
+  check_stored("int4 matmul, blocks of 8 with a rest", R"(main (float[5,21] x) => (float[5,6] y) <int4[21,6] q = random(1), float[3,6] s = {0.011, 0.02, 0.034, 0.005, 0.05, 0.062, 0.017, 0.041, 0.027, 0.009, 0.013, 0.03, 0.045, 0.0525, 0.008, 0.023, 0.037, 0.029}>
+{ w = DequantizeLinear <axis = 0, block_size = 8> (q, s) v = MatMul (x, w) y = Relu (v) })", DType::int4, 72, 126);
+  check_stored("int4 gemm, blocks of 32, a quantized bias", R"(main (float[3,64] x) => (float[3,5] y)
+<int4[5,64] q = random(1), float[5,2] s = {0.011, 0.02, 0.034, 0.005, 0.05, 0.062, 0.017, 0.041, 0.027, 0.009}, int4[5,2] z = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, int32[5] qb = {1, -20, 300, 4, 5}, float[] sb = {0.01}>
+{ w = DequantizeLinear <axis = 1, block_size = 32> (q, s, z) b = DequantizeLinear (qb, sb) y = Gemm <transB = 1, alpha = 0.5, beta = 2.0> (x, w, b) })",
+               DType::int4, 160, 320);
+  check_stored("uint8 gemm around 128", R"(main (float[3,16] x) => (float[3,5] y) <uint8[16,5] q = random(1), float[] s = {0.01}, uint8[] z = {128}, float[5] b = random(3)>
+{ w = DequantizeLinear (q, s, z) y = Gemm (x, w, b) })", DType::int8, 80, 80);
+  check_stored("int8 conv", R"(main (float[1,3,6,6] x) => (float[1,4,3,3] y) <int8[4,3,3,3] q = random(1), float[4] s = {0.01, 0.02, 0.03, 0.004}, float[4] b = random(2)>
+{ w = DequantizeLinear <axis = 0> (q, s) c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w, b) y = Relu (c) })", DType::int8, 108, 108);
+  check_stored("int4 grouped conv", R"(main (float[1,6,5,5] x) => (float[1,4,5,5] y) <int4[4,3,3,3] q = random(1), float[] s = {0.1}>
+{ w = DequantizeLinear (q, s) y = Conv <group = 2, pads = [1, 1, 1, 1]> (x, w) })", DType::int4, 64, 108);
+  check_stored("uint4 depthwise conv", R"(main (float[1,6,5,5] x) => (float[1,6,5,5] y) <uint4[6,1,3,3] q = random(1), float[] s = {0.1}, uint4[] z = {8}>
+{ w = DequantizeLinear (q, s, z) y = Conv <group = 6, pads = [1, 1, 1, 1]> (x, w) })", DType::int4, 48, 54);
+  check_stored("float16 matmul", R"(main (float[5,21] x) => (float[5,6] y) <float16[21,6] h = random(1)>
+{ w = Cast <to = 1> (h) y = MatMul (x, w) })", DType::float16, 252, 126);
+  check_stored("float16 conv and bias", R"(main (float[1,3,6,6] x) => (float[1,4,4,4] y) <float16[4,3,3,3] h = random(1), float16[4] hb = random(2)>
+{ w = Cast <to = 1> (h) b = Cast <to = 1> (hb) y = Conv (x, w, b) })", DType::float16, 216, 108);
+}
+
+TEST_CASE("what stored weights cannot be is float32 in the Program, as before") {
+  const auto weights_of = [](const std::string& text) {
+    const auto plan = plan::plan_model(parsed("<ir_version: 10, opset_import: [\"\" : 21]>\n" + text));
+    if (!plan) FAIL(plan.error().message);
+    std::uint64_t bytes = 0;
+    for (const plan::ProgramTensor& tensor : plan->program.tensors) {
+      if (tensor.storage == BVL_STORAGE_CONSTANT && tensor.dtype == DType::float32) bytes = std::max(bytes, tensor.bytes);
+    }
+    return bytes;
+  };
+  // A zero point; blocks of a convolution; scales along the sums.
+  CHECK(weights_of("main (float[5,21] x) => (float[5,6] y) <int8[21,6] q = random(1), float[] s = {0.1}, int8[] z = {3}>\n"
+                   "{ w = DequantizeLinear (q, s, z) y = MatMul (x, w) }") == 504);
+  CHECK(weights_of("main (float[1,4,3,3] x) => (float[1,2,3,3] y) <int4[2,4,1,1] q = random(1), float[2,2,1,1] s = {0.011, 0.02, 0.034, 0.005}>\n"
+                   "{ w = DequantizeLinear <axis = 1, block_size = 2> (q, s) y = Conv (x, w) }") == 32);
+  CHECK(weights_of("main (float[5,3] x) => (float[5,6] y) <int8[3,6] q = random(1), float[3] s = {0.1, 0.2, 0.3}>\n"
+                   "{ w = DequantizeLinear <axis = 0> (q, s) y = MatMul (x, w) }") == 72);
+}
+
+TEST_CASE("blocks of int4 weights between integers: in float, from the packed weights") {
+  Case c{"blocks", {"5,64"}, "5,4", ", float[2,4] sw = {0.01, 0.02, 0.03, 0.04, 0.05, 0.01, 0.02, 0.03}, int4[64,4] qw = random(2)",
+         "w = DequantizeLinear <axis = 0, block_size = 32> (qw, sw)\n y = MatMul (x0, w)", 1, false, "0.2"};
+  c.opset = 21;
+  const Model model = parsed(text_of(c, "int8"));
+  const auto inputs = random_inputs(model, 7);
+  const auto expected = reference(model, inputs), found = by_program(model, inputs, false);
+  CHECK(found[0].same_bits(by_group_kernels(model, inputs)[0]));
+  for (std::int64_t i = 0; i < expected[0].size(); ++i) CHECK(std::abs(found[0].as_int64(i) - expected[0].as_int64(i)) <= 1);
+  const auto plan = plan::plan_model(model);
+  REQUIRE(plan);
+  REQUIRE(plan->stays_float.size() == 1);
+  CHECK(plan->stays_float[0].reason.find("quantized in blocks") != std::string::npos);
+  for (const plan::ProgramTensor& tensor : plan->program.tensors) {
+    if (tensor.storage == BVL_STORAGE_CONSTANT && tensor.dtype == DType::float32) CHECK(tensor.bytes <= 4 * 8);
+  }
+}
+
+TEST_CASE("weights that a subgraph reads too are also there in float") {
+  const Model model = parsed(R"(<ir_version: 10, opset_import: ["" : 21]>
+main (float[2,3] x, bool c) => (float[2,2] y, float[3,2] z) <int8[3,2] q = random(1), float[] s = {0.02}, float16[3,2] h = random(2)>
+{
+  w = DequantizeLinear (q, s)
+  v = Cast <to = 1> (h)
+  a = MatMul (x, w)
+  b = MatMul (x, v)
+  y = Add (a, b)
+  z = If <then_branch = t () => (float[3,2] p) { p = Neg (w) }, else_branch = e () => (float[3,2] r) { r = Neg (v) }> (c)
+})");
+  for (const bool choice : {true, false}) {
+    Tensor flag = Tensor::zeros(DType::boolean, {});
+    flag.set_from_int64(0, choice ? 1 : 0);
+    const std::vector<Datum> inputs = {Tensor::of<float>({2, 3}, {1, -2, 3, 0.5f, 4, -1}), flag};
+    std::vector<Tensor> results;
+    for (const bool kernels : {true, false}) {
+      eval::EvalOptions options;
+      options.use_kernels = kernels;
+      const auto evaluator = eval::Evaluator::create(model, options);
+      REQUIRE(evaluator);
+      const auto outputs = (*evaluator)->run(inputs);
+      if (!outputs) FAIL(outputs.error().message);
+      results.push_back(*(*outputs)[0].tensor());
+      results.push_back(*(*outputs)[1].tensor());
+    }
+    CHECK(results[1].same_bits(results[3]));
+    for (std::int64_t i = 0; i < 4; ++i) CHECK(results[0].as_double(i) == Approx(results[2].as_double(i)).margin(1e-5));
+  }
+}
+
+TEST_CASE("gather reads tables as they are stored") {
+  const auto rows = [](const std::string& constants, const std::string& nodes, DType dtype, std::uint64_t bytes) {
+    const std::string text = "main (int64[2,3] i) => (float[2,3,10] y) <" + constants + ">\n{ " + nodes + " }";
+    INFO(text);
+    const Model model = parsed("<ir_version: 10, opset_import: [\"\" : 21]>\n" + text);
+    const std::vector<Tensor> inputs = {Tensor::of<std::int64_t>({2, 3}, {0, 6, -1, -7, 3, 2})};
+    const auto expected = reference(model, inputs), found = by_program(model, inputs, false), held = by_group_kernels(model, inputs);
+    CHECK(found[0].same_bits(expected[0]));
+    CHECK(held[0].same_bits(expected[0]));
+    const auto plan = plan::plan_model(model);
+    REQUIRE(plan);
+    std::uint64_t stored = 0;
+    for (const plan::ProgramTensor& tensor : plan->program.tensors) stored += tensor.storage == BVL_STORAGE_CONSTANT && tensor.dtype == dtype ? tensor.bytes : 0;
+    CHECK(stored == bytes);
+  };
+  const std::string behind = "t = DequantizeLinear <axis = 0> (q, s) y = Gather (t, i)";
+  rows("int8[7,10] q = random(1), float[] s = {0.03}", behind, DType::int8, 70);
+  rows("int8[7,10] q = random(1), float[7] s = {0.011, 0.02, 0.034, 0.005, 0.05, 0.062, 0.017}", behind, DType::int8, 70);
+  rows("int4[7,10] q = random(1), float[7] s = {0.011, 0.02, 0.034, 0.005, 0.05, 0.062, 0.017}", behind, DType::int4, 56);
+  rows("int4[7,10] q = random(1), float[7,3] s = {0.011, 0.02, 0.034, 0.005, 0.05, 0.062, 0.017, 0.041, 0.027, 0.009, 0.013, 0.03, 0.045, 0.0525, 0.008, 0.023, 0.037, 0.029, 0.012, 0.06, 0.0075}", "t = DequantizeLinear <axis = 1, block_size = 4> (q, s) y = Gather (t, i)", DType::int4, 56);
+  rows("int8[7,10] q = random(1), float[10] s = {0.011, 0.02, 0.034, 0.005, 0.05, 0.062, 0.017, 0.041, 0.027, 0.009}", "t = DequantizeLinear <axis = 1> (q, s) y = Gather (t, i)", DType::int8, 70);
+  rows("float16[7,10] h = random(1)", "t = Cast <to = 1> (h) y = Gather (t, i)", DType::float16, 140);
+  rows("float[7,10] t = random(1)", "y = Gather (t, i)", DType::float32, 280);
+  rows("int8[7,10] q = random(1), float[] s = {0.03}, int8[] z = {4}", "r = Gather (q, i) y = DequantizeLinear (r, s, z)", DType::int8, 70);
+  rows("uint8[7,10] q = random(1), float[] s = {0.03}, uint8[] z = {120}", "r = Gather (q, i) y = DequantizeLinear (r, s, z)", DType::int8, 70);
+  rows("float[10,7] t = random(1)", "g = Gather <axis = 1> (t, i) y = Transpose <perm = [1, 2, 0]> (g)", DType::float32, 280);
+}
+
+TEST_CASE("an index past the table is an error of the evaluator, with kernels too") {
+  const Model model = parsed("<ir_version: 10, opset_import: [\"\" : 21]>\nmain (int64[2] i) => (float[2,10] y) <int8[7,10] q = random(1), float[] s = {0.03}>\n"
+                             "{ t = DequantizeLinear (q, s) y = Gather (t, i) }");
+  eval::EvalOptions options;
+  options.use_kernels = true;
+  const auto evaluator = eval::Evaluator::create(model, options);
+  REQUIRE(evaluator);
+  for (const std::int64_t index : {-8, -7, 6, 7}) {
+    const std::vector<Datum> inputs = {Tensor::of<std::int64_t>({2}, {0, index})};
+    const auto outputs = (*evaluator)->run(inputs);
+    INFO(index);
+    CHECK(outputs.has_value() == (index >= -7 && index < 7));
+    if (!outputs) CHECK(outputs.error().message.find("range") != std::string::npos);
+  }
+}
+
+TEST_CASE("gather between integers") {
+  const std::string list = ", int64[2,2] i = {5, 0, -1, 2}";
+  check_integer({"rows", {"6,5"}, "2,2,5", list, "y = Gather (x0, i)", 0, true});
+  check_integer({"columns", {"3,6,2"}, "3,2,2,2", list, "y = Gather <axis = 1> (x0, i)", 0, true});
+  check_integer({"own scale", {"6,5"}, "2,2,5", list, "y = Gather (x0, i)", 1, false});
+  check_wide({"rows", {"6,5"}, "2,2,5", list, "y = Gather (x0, i)", 0, true});
+  check_wide({"own scale", {"6,5"}, "2,2,5", list, "y = Gather (x0, i)", 1, false});
 }
 
 TEST_CASE("pooling and means") {

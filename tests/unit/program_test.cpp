@@ -52,7 +52,7 @@ void rehash(AlignedBytes& file) {
 std::vector<std::vector<std::byte>> programs() {
   return {bytes_of(bevel::test::integer_program()), bytes_of(bevel::test::float_program()),
           bytes_of(bevel::test::stateful_program()), bytes_of(bevel::test::packed_program()),
-          bytes_of(bevel::test::wide_activation_program())};
+          bytes_of(bevel::test::wide_activation_program()), bytes_of(bevel::test::stored_program())};
 }
 
 }  // namespace
@@ -71,9 +71,11 @@ TEST_CASE("programs open, run and give the same bytes twice") {
       AlignedBytes arena(program.header->arena_bytes);
       std::memset(arena.data(), fill, arena.size());
       const bvl_entry* entry = program.entries;
-      const bvl_tensor& input = program.tensors[program.operands[entry->operands]];
-      auto* x = static_cast<std::uint8_t*>(bvl_input(&program, entry, 0, arena.data()));
-      for (std::uint64_t i = 0; i < input.bytes; ++i) x[i] = static_cast<std::uint8_t>(i * 37);
+      for (std::uint32_t k = 0; k < entry->input_count; ++k) {
+        const bvl_tensor& input = program.tensors[program.operands[entry->operands + k]];
+        auto* x = static_cast<std::uint8_t*>(bvl_input(&program, entry, k, arena.data()));
+        for (std::uint64_t i = 0; i < input.bytes; ++i) x[i] = static_cast<std::uint8_t>(i * 37);
+      }
       AlignedBytes state(program.header->state_bytes);
       std::memset(state.data(), fill, state.size());
       bvl_reset(&program, state.data());
@@ -138,7 +140,7 @@ TEST_CASE("states begin as the Program says and outlive a call") {
 
 TEST_CASE("overrides of this machine give the bytes of portable C, over whole networks") {
   for (const auto& source : {bevel::test::integer_program(), bevel::test::wide_program(), bevel::test::float_program(), bevel::test::stateful_program(),
-                             bevel::test::packed_program(), bevel::test::wide_activation_program()}) {
+                             bevel::test::packed_program(), bevel::test::wide_activation_program(), bevel::test::stored_program()}) {
     AlignedBytes file(bytes_of(source));
     bvl_program program;
     REQUIRE(open(file, program) == BVL_OK);

@@ -675,6 +675,127 @@ TEST_CASE("copy and fill") {
   check(Case{BVL_KERNEL_FILL, words(bvl_fill_params{1, 9, -3}), {}, 1}, std::vector<std::int8_t>(9, -3), random);
 }
 
+// Float weights of 4, 8 or 16 bits and their bytes as kernels read them.
+struct StoredRows {
+  std::vector<float> values;
+  std::vector<std::uint8_t> bytes;
+};
+StoredRows stored_rows(Random& random, int bits, std::size_t rows, std::size_t depth) {
+  StoredRows result;
+  const auto count = rows * depth;
+  if (bits == 16) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto half = static_cast<std::uint16_t>(random.next());
+      const int exponent = half >> 10 & 31;
+      const double magnitude = exponent == 0 ? (half & 1023) * 0x1p-24 : (1024 + (half & 1023)) * std::ldexp(1.0, exponent - 25);
+      const auto finite = static_cast<std::uint16_t>(exponent == 31 ? half & 0x3ff : half);  // infinities become subnormals
+      const double value = exponent == 31 ? (half & 1023) * 0x1p-24 : half & 0x8000 ? -magnitude : magnitude;
+      result.values.push_back(static_cast<float>(value));
+      result.bytes.push_back(static_cast<std::uint8_t>(finite));
+      result.bytes.push_back(static_cast<std::uint8_t>(finite >> 8));
+    }
+    return result;
+  }
+  const auto q = bits == 4 ? fours(random, count) : bytes(random, count);
+  result.values.assign(q.begin(), q.end());
+  if (bits == 4) result.bytes = packed_rows(q, rows);
+  else for (std::int8_t v : q) result.bytes.push_back(static_cast<std::uint8_t>(v));
+  return result;
+}
+
+TEST_CASE("float kernels with stored weights keep the stated order") {
+  Random random(25);
+  for (int i = 0; i < 90; ++i) {
+    const int bits = i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 16;
+    const bvl_matmul_f32_w_params p{between(random, 1, 5), between(random, 1, 70), between(random, 1, 13), between(random, 1, 40), bits, -50, 60};
+    const auto x = floats(random, static_cast<std::size_t>(p.rows) * p.in_c);
+    const auto w = stored_rows(random, bits, static_cast<std::size_t>(p.out_c), static_cast<std::size_t>(p.in_c));
+    const int blocks = (p.in_c + p.block - 1) / p.block;
+    const auto scales = floats(random, static_cast<std::size_t>(p.out_c) * blocks), bias = floats(random, static_cast<std::size_t>(p.out_c));
+    std::vector<float> want;
+    for (int r = 0; r < p.rows; ++r)
+      for (int c = 0; c < p.out_c; ++c) {
+        float total = bias[c];
+        for (int b = 0; b < blocks; ++b) {
+          float sum = 0;
+          for (int k = b * p.block; k < std::min(p.in_c, (b + 1) * p.block); ++k) {
+            const float product = x[static_cast<std::size_t>(r) * p.in_c + k] * w.values[static_cast<std::size_t>(c) * p.in_c + k];
+            sum += product;
+          }
+          const float scaled = sum * scales[static_cast<std::size_t>(c) * blocks + b];
+          total += scaled;
+        }
+        want.push_back(std::min(std::max(total, p.low), p.high));
+      }
+    check(Case{BVL_KERNEL_MATMUL_F32_W, words(p), {x.data(), w.bytes.data(), scales.data(), bias.data()}, static_cast<std::uint32_t>(p.rows)}, want, random);
+  }
+  for (int i = 0; i < 90; ++i) {
+    const int bits = i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 16, groups = i % 2 ? 1 : between(random, 2, 6);
+    const bvl_conv2d_s8_params s = conv_params(random, i % 4 ? between(random, 1, 7) : 1, between(random, 1, 7), groups);
+    const bvl_conv2d_f32_w_params p{s.n, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel_h, s.kernel_w, s.stride_h,
+                                    s.stride_w, s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.groups, -50, 60, bits};
+    const int in_group = p.in_c / groups, out_group = p.out_c / groups;
+    const auto x = floats(random, static_cast<std::size_t>(p.n) * p.in_h * p.in_w * p.in_c);
+    const auto w = stored_rows(random, bits, static_cast<std::size_t>(p.out_c), static_cast<std::size_t>(p.kernel_h) * p.kernel_w * in_group);
+    const auto scales = floats(random, static_cast<std::size_t>(p.out_c)), bias = floats(random, static_cast<std::size_t>(p.out_c));
+    std::vector<float> want;
+    for (int n = 0; n < p.n; ++n)
+      for (int oy = 0; oy < p.out_h; ++oy)
+        for (int ox = 0; ox < p.out_w; ++ox)
+          for (int c = 0; c < p.out_c; ++c) {
+            float sum = 0;
+            for (int ky = 0; ky < p.kernel_h; ++ky)
+              for (int kx = 0; kx < p.kernel_w; ++kx)
+                for (int k = 0; k < in_group; ++k) {
+                  const int yy = oy * p.stride_h - p.pad_top + ky * p.dilation_h, xx = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
+                  if (yy < 0 || yy >= p.in_h || xx < 0 || xx >= p.in_w) continue;
+                  const float product = x[((static_cast<std::size_t>(n) * p.in_h + yy) * p.in_w + xx) * p.in_c + c / out_group * in_group + k] *
+                                        w.values[((static_cast<std::size_t>(c) * p.kernel_h + ky) * p.kernel_w + kx) * in_group + k];
+                  sum += product;
+                }
+            const float scaled = sum * scales[c];
+            want.push_back(std::min(std::max(bias[c] + scaled, p.low), p.high));
+          }
+    check(Case{BVL_KERNEL_CONV2D_F32_W, words(p), {x.data(), w.bytes.data(), scales.data(), bias.data()}, static_cast<std::uint32_t>(p.n * p.out_h)}, want, random);
+  }
+}
+
+TEST_CASE("gather finds a row for any index") {
+  Random random(26);
+  for (int i = 0; i < 90; ++i) {
+    const int bits = i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 16, extent = between(random, 1, 9), count = between(random, 1, 8);
+    std::vector<std::int64_t> wide(count);
+    for (auto& v : wide) v = random.below(5) ? between(random, -extent, extent - 1) : static_cast<std::int64_t>(random.next());
+    std::vector<std::int32_t> narrow;
+    for (std::int64_t v : wide) narrow.push_back(static_cast<std::int32_t>(std::clamp<std::int64_t>(v, INT32_MIN, INT32_MAX)));
+    const auto row_of = [&](int k) {
+      const std::int64_t index = wide[k] < 0 ? wide[k] + extent : wide[k];
+      return static_cast<std::size_t>(wide[k] < -extent ? 0 : std::min<std::int64_t>(index, extent - 1));
+    };
+    const void* indices = i % 2 ? static_cast<const void*>(wide.data()) : narrow.data();
+    const int depth = between(random, 1, 30), block = between(random, 1, 40), blocks = (depth + block - 1) / block;
+    const bvl_gather_f32_w_params p{extent, count, depth, block, i / 3 % 2, bits, i % 2 ? 8 : 4};
+    const auto table = stored_rows(random, bits, static_cast<std::size_t>(extent), static_cast<std::size_t>(depth));
+    const auto scales = floats(random, static_cast<std::size_t>(extent) * blocks);
+    std::vector<float> want;
+    for (int k = 0; k < count; ++k)
+      for (int d = 0; d < depth; ++d) {
+        const std::size_t scale = (p.row_scales ? row_of(k) * blocks : 0) + static_cast<std::size_t>(d / block);
+        want.push_back(table.values[row_of(k) * depth + d] * scales[scale]);
+      }
+    check(Case{BVL_KERNEL_GATHER_F32_W, words(p), {table.bytes.data(), indices, scales.data()}, static_cast<std::uint32_t>(count)}, want, random);
+    const bvl_gather_params g{between(random, 1, 3), extent, count, depth, p.index_bytes};
+    const auto x = bytes(random, static_cast<std::size_t>(g.outer) * extent * depth);
+    std::vector<std::int8_t> rows;
+    for (int o = 0; o < g.outer; ++o)
+      for (int k = 0; k < count; ++k) {
+        const auto from = x.begin() + static_cast<std::ptrdiff_t>((static_cast<std::size_t>(o) * extent + row_of(k)) * depth);
+        rows.insert(rows.end(), from, from + depth);
+      }
+    check(Case{BVL_KERNEL_GATHER, words(g), {x.data(), indices}, static_cast<std::uint32_t>(g.outer * count)}, rows, random);
+  }
+}
+
 TEST_CASE("float convolution, product and reduction keep the stated order") {
   Random random(10);
   const float infinity = std::numeric_limits<float>::infinity();

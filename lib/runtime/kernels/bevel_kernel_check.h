@@ -50,6 +50,19 @@ static inline int bvl_w4_ok(const bvl_tensor* tensor, int64_t rows, int64_t dept
          tensor->offset % 4 == 0;
 }
 
+/* Rows as bevel_weight_rows.h reads them. */
+static inline int bvl_weight_rows_ok(const bvl_tensor* tensor, int32_t bits, int64_t rows, int64_t depth) {
+  if (bits == 4) return bvl_w4_ok(tensor, rows, depth);
+  return bits == 8 ? bvl_s8_ok(tensor, bvl_times(rows, depth))
+                   : bits == 16 && bvl_operand_ok(tensor, BVL_FLOAT16, 2, bvl_times(bvl_times(rows, depth), 2) / 2);
+}
+
+/* Indices of rows: any values. */
+static inline int bvl_indices_ok(const bvl_tensor* tensor, int32_t bytes, int64_t count) {
+  return bytes == 8 ? bvl_operand_ok(tensor, BVL_INT64, 8, bvl_times(count, 1))
+                    : bytes == 4 && bvl_operand_ok(tensor, BVL_INT32, 4, bvl_times(count, 1));
+}
+
 static inline int bvl_counts_ok(const bvl_step* step, uint32_t inputs, uint32_t outputs, int64_t range) {
   return step->input_count == inputs && step->output_count == outputs && range > 0 && (int64_t)step->range == range;
 }
