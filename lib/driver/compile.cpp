@@ -147,7 +147,7 @@ Status simplify_and_quantize(Bag& bag) {
         "model.int8.onnx has uint8 activations; model.c and model.bvl hold the same integers as int8: uint8 - 128, with the same "
         "scales and zero points 128 lower");
   bag.int8 = bag.simplified;
-  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(bag.int8, bag.recipe, calibration.measure.get())));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(bag.int8, bag.recipe, calibration.measure.get(), &bag.pool)));
   bag.record.stays_float = std::move(quantized.stays_float);
   bag.record.notes.insert(bag.record.notes.end(), quantized.notes.begin(), quantized.notes.end());
   if (quantized.changes == 0) bag.record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);

@@ -225,6 +225,7 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
       context.recipe = &recipe;
       const Model reference = model;
       context.reference = &reference;
+      context.pool = &pool;
       BEVEL_TRY(reports, of_file(request.model, passes::run_pipeline(model, pipeline, context, options)));
     }
     for (const passes::PassReport& report : reports) {
@@ -319,7 +320,7 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   BEVEL_TRY(auto calibration,
             optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool,
                                  source.bounds));
-  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr)));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr, &pool)));
   record.stays_float = std::move(quantized.stays_float);
   record.notes.insert(record.notes.end(), quantized.notes.begin(), quantized.notes.end());
   if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);

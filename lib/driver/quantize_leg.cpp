@@ -70,14 +70,24 @@ class ForecastMeasure final : public data::Measure {
   }
 };
 
+// What a pass around quantize did, in a line: layer by layer is what `bevel explain` tells.
+std::string refined(const passes::PassReport& report) {
+  if (report.stats.changes == 0) return "";
+  const auto few = std::count_if(report.stats.notes.begin(), report.stats.notes.end(),
+                                 [](const passes::NodeNote& note) { return note.text.find("; only ") != std::string::npos; });
+  std::string text = fmt::format("{}: {} layer{}", report.pass, report.stats.changes, report.stats.changes == 1 ? "" : "s");
+  if (few > 0)
+    text += fmt::format(", {} of them with fewer rows of samples than weights per channel: more calibration samples would tell more", few);
+  return text;
+}
+
 Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, passes::PassContext context) {
   BEVEL_TRY(const auto pipeline, passes::parse_pipeline(pipeline_text));
   BEVEL_TRY(const auto reports, passes::run_pipeline(model, pipeline, context));
   Quantized quantized;
   for (const passes::PassReport& report : reports) {
     if (report.pass != "quantize") {
-      for (const passes::NodeNote& note : report.stats.notes)
-        quantized.notes.push_back(fmt::format("{}: {} ({}): {}", report.pass, printable(note.node), printable(note.op_type), note.text));
+      if (auto note = refined(report); !note.empty()) quantized.notes.push_back(std::move(note));
       continue;
     }
     quantized.changes += report.stats.changes;
@@ -91,20 +101,27 @@ Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, p
 
 }  // namespace
 
-Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure) {
+Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool) {
   const bool samples = measure != nullptr && measure->has_samples();
   const bool asked = recipe.rounding == "second-order";
   if (asked && !samples)
     return fail(ExitCode::usage, "rounding \"second-order\" looks at samples, and there are none: give calibration data, or the rounding "
                 "\"nearest\".");
-  if (!recipe.rounding) recipe.rounding = samples && passes::find_pass("round-weights") != nullptr ? "second-order" : "nearest";
-  const Model reference = model;
+  if (!recipe.rounding) recipe.rounding = samples ? "second-order" : "nearest";
   passes::PassContext context;
   context.measure = measure;
   context.recipe = &recipe;
+  context.pool = pool;
+  std::vector<std::string> notes;
+  if (recipe.equalize && samples && recipe.activations != "float32" && recipe.activations != "int16") {
+    BEVEL_TRY(const Quantized equalized, run_quantize(model, "equalize-channels", context));
+    notes = equalized.notes;
+  }
+  const Model reference = model;
   context.reference = &reference;
   const bool second_order = recipe.rounding == "second-order";
   BEVEL_TRY(Quantized quantized, run_quantize(model, second_order ? "quantize,round-weights" : "quantize", context));
+  quantized.notes.insert(quantized.notes.begin(), notes.begin(), notes.end());
   if (!asked && !second_order && measure != nullptr)
     quantized.notes.push_back("weights are rounded to nearest: rounding by second moments looks at samples, which a profile does not hold");
   return quantized;

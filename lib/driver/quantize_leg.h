@@ -39,7 +39,7 @@ constexpr const char* kNothingQuantized =
     "that stays float is listed with its reason";
 // Runs the passes that the recipe asks for on a simplified, inferred model. What the recipe leaves open (the rounding) is decided here and
 // written into it. `measure` may be absent where weights alone are quantized, to nearest.
-Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure);
+Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool = nullptr);
 // The same by the default recipe, with no data and without reading a weight: which nodes have an integer form, and the form of the
 // result, whose scales and weights mean nothing.
 Result<Quantized> forecast_quantized(Model& model);
