@@ -16,8 +16,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::uint64_t kMaxChannels = INT32_MAX;
-constexpr std::string_view kPrecisions[] = {"int8", "int4", "float32"};
-constexpr std::string_view kActivations[] = {"int8", "uint8", "int16", "float32"};
+constexpr std::string_view kPrecisions[] = {"int8", "int4", "float16", "bfloat16", "float32"};
+constexpr std::string_view kActivations[] = {"int8", "uint8", "int16", "dynamic", "float32"};
+constexpr std::string_view kMatmulForms[] = {"qdq", "nbits"};
 constexpr std::string_view kRoundings[] = {"nearest", "second-order"};
 constexpr std::string_view kFormat = "bevel-recipe/1";
 
@@ -68,7 +69,8 @@ Result<RangeMethod> range_of(const Json& json, const std::string& where) {
 }
 
 Status read_defaults(const Json& json, Recipe& recipe) {
-  constexpr std::string_view kKeys[] = {"weights", "activations", "block_size", "range", "rounding", "equalize", "per_channel"};
+  constexpr std::string_view kKeys[] = {"weights", "activations", "block_size", "matmul_form", "range", "rounding", "equalize",
+                                        "per_channel"};
   BEVEL_TRY_STATUS(check_keys(json, "defaults", kKeys));
   if (json.contains("weights")) {
     BEVEL_TRY(recipe.precision, one_of(json["weights"], "defaults.weights", kPrecisions));
@@ -81,6 +83,9 @@ Status read_defaults(const Json& json, Recipe& recipe) {
   }
   if (json.contains("block_size")) {
     BEVEL_TRY(recipe.block_size, block_size_of(json["block_size"], "defaults.block_size"));
+  }
+  if (json.contains("matmul_form")) {
+    BEVEL_TRY(recipe.matmul_form, one_of(json["matmul_form"], "defaults.matmul_form", kMatmulForms));
   }
   if (json.contains("rounding")) {
     BEVEL_TRY(recipe.rounding, one_of(json["rounding"], "defaults.rounding", kRoundings));
@@ -145,8 +150,63 @@ Result<Recipe> read(const Json& json) {
 
 std::span<const std::string_view> recipe_precisions() { return kPrecisions; }
 std::span<const std::string_view> recipe_activations() { return kActivations; }
+std::span<const std::string_view> recipe_matmul_forms() { return kMatmulForms; }
 
+bool is_half(std::string_view precision) { return precision == "float16" || precision == "bfloat16"; }
 bool is_block_size(std::uint64_t size) { return size == 0 || size == 16 || size == 32 || size == 64 || size == 128; }
+
+namespace {
+
+// Whether the default precision, or some node's, is such a one.
+template <typename Is>
+bool any_precision(const Recipe& recipe, const Is& is) {
+  if (is(recipe.precision)) return true;
+  return std::any_of(recipe.nodes.begin(), recipe.nodes.end(),
+                     [&](const auto& node) { return node.second.precision && is(*node.second.precision); });
+}
+bool uses(const Recipe& recipe, std::string_view word) {
+  return any_precision(recipe, [&](std::string_view precision) { return precision == word; });
+}
+
+}  // namespace
+
+bool has_integers(const Recipe& recipe) {
+  return any_precision(recipe, [](std::string_view precision) { return precision.starts_with("int"); });
+}
+
+Status check_combination(const Recipe& recipe) {
+  const auto refuse = [](std::string_view what) { return fail(ExitCode::usage, "the recipe asks for {}.", what); };
+  const std::string activations = recipe.activations.value_or("");
+  if (uses(recipe, "float16") && uses(recipe, "bfloat16"))
+    return refuse("both float16 and bfloat16, and a model computes in one of them: choose one");
+  if (!activations.empty() && activations != "float32" && !has_integers(recipe) && any_precision(recipe, is_half))
+    return refuse(fmt::format("{} activations without integer weights: leave the activations out, they are {} as the weights are",
+                              activations, recipe.precision));
+  if (recipe.block_size != 0 && !uses(recipe, "int4"))
+    return refuse(fmt::format("blocks of {} without int4 weights, which alone have them: add weights int4", recipe.block_size));
+  if (recipe.matmul_form == "nbits" && (!uses(recipe, "int4") || recipe.block_size == 0 || activations != "float32"))
+    return refuse("the form nbits without int4 weights in blocks beside float32 activations, which alone have it: add weights int4, a block "
+                  "size and activations float32");
+  if (activations == "dynamic" && uses(recipe, "int4"))
+    return refuse("int4 weights with dynamic activations, and ONNX's integer products take 8 bits: choose int8 weights");
+  if (recipe.rounding == "second-order" && activations == "dynamic")
+    return refuse("second-order rounding with dynamic activations, whose weights are rounded to nearest: leave the rounding out");
+  if (recipe.rounding == "second-order" && !has_integers(recipe) && any_precision(recipe, is_half))
+    return refuse("second-order rounding without integer weights: leave the rounding out");
+  return {};
+}
+
+bool needs_calibration(const Recipe& recipe) {
+  return recipe.activations != "float32" && recipe.activations != "dynamic" && has_integers(recipe);
+}
+
+std::string only_in_onnx(const Recipe& recipe) {
+  for (const std::string_view half : {"float16", "bfloat16"})
+    if (uses(recipe, half)) return fmt::format("{} arithmetic", half);
+  if (recipe.activations == "dynamic") return "dynamic quantization";
+  if (recipe.matmul_form == "nbits") return "MatMulNBits";
+  return "";
+}
 
 Result<Recipe> parse_recipe(std::string_view json, const std::string& source_name) {
   BEVEL_TRY(const Json parsed, parse_strict_json(json, printable(source_name)));
@@ -170,6 +230,7 @@ std::string to_json(const Recipe& recipe) {
                       {"per_channel", recipe.per_channel}};
   if (recipe.rounding) json["defaults"]["rounding"] = *recipe.rounding;
   if (recipe.block_size != 0) json["defaults"]["block_size"] = recipe.block_size;
+  if (recipe.matmul_form != "qdq") json["defaults"]["matmul_form"] = recipe.matmul_form;
   if (recipe.activations) json["defaults"]["activations"] = *recipe.activations;
   json["nodes"] = Json::object();
   for (const auto& [name, choice] : recipe.nodes) {

@@ -23,7 +23,7 @@
 namespace bevel::passes {
 
 struct NodeChoice {
-  std::optional<std::string> precision;       // "int8", "int4" or "float32"
+  std::optional<std::string> precision;       // "int8", "int4", "float16", "bfloat16" or "float32"
   std::optional<RangeMethod> range;           // of the node's output
   std::optional<double> sparsity;             // later issues: read, kept, refused with a clear message when set
   std::optional<std::int64_t> kept_channels;  // output channels that pruning leaves; as sparsity: read, kept, refused
@@ -32,10 +32,12 @@ struct NodeChoice {
 
 struct Recipe {
   std::string precision = "int8";             // of weights: default for every node that can; as NodeChoice::precision
-  // "int8" or "uint8" (same integers, shifted by 128), "int16", or "float32": weights alone are quantized. Unsaid: the target's, else
-  // int8.
+  // "int8" or "uint8" (same integers, shifted by 128), "int16", "float32": weights alone are quantized, or "dynamic": in 8 bits, on a
+  // grid that is chosen when the model runs. Unsaid: the target's, else int8.
   std::optional<std::string> activations;
   std::int64_t block_size = 0;                // of int4 weights of products: elements along k that share a scale; 0: all
+  // How products with int4 blocks are written: "qdq", ONNX's DequantizeLinear before MatMul, or "nbits", ONNX Runtime's MatMulNBits.
+  std::string matmul_form = "qdq";
   RangeMethod range{RangeMethod::Kind::automatic};  // default of activations
   // "nearest" or "second-order" (passes/second_order). Unsaid: second-order where there are samples.
   std::optional<std::string> rounding;
@@ -48,7 +50,17 @@ struct Recipe {
 // The words that "precision" (and the default "weights") and "activations" may be.
 std::span<const std::string_view> recipe_precisions();
 std::span<const std::string_view> recipe_activations();
+std::span<const std::string_view> recipe_matmul_forms();
+bool is_half(std::string_view precision);  // "float16" or "bfloat16"
 bool is_block_size(std::uint64_t size);  // 0, or a power of two from 16 to 128
+
+// Choices that cannot be had together (exit 2): two half-precision types, block sizes without int4, int4 with dynamic activations, ...
+Status check_combination(const Recipe& recipe);
+bool has_integers(const Recipe& recipe);  // some node's weights are to be integers
+// Some node's activations are quantized on grids that calibration chooses.
+bool needs_calibration(const Recipe& recipe);
+// What of the recipe the C runtime has no kernels for, so that it is for ONNX alone; empty: nothing.
+std::string only_in_onnx(const Recipe& recipe);
 
 Result<Recipe> parse_recipe(std::string_view json, const std::string& source_name);
 Result<Recipe> read_recipe(const std::filesystem::path& path);

@@ -119,8 +119,11 @@ void describe_source(Bag& bag) {
 Status simplify_and_quantize(Bag& bag) {
   const CompileRequest& request = bag.request;
   bag.simplified = bag.source.model;
-  BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(bag.simplified)));
+  BEVEL_TRY(const bool widened, of_file(request.model, simplify_for_quantization(bag.simplified)));
+  if (widened) bag.record.notes.push_back(kWidened);
   BEVEL_TRY(bag.recipe, choose_recipe(request.recipe, bag.device.activation_dtype, bag.simplified));
+  if (const std::string only = passes::only_in_onnx(bag.recipe); !only.empty())
+    return fail(ExitCode::usage, "compile: the recipe asks for {}, for which the C runtime has no kernels; `bevel quantize` writes it as ONNX.", only);
   describe_source(bag);
   const auto inputs = data::inputs_needing_data(bag.simplified.graph);
   Calibration calibration;

@@ -254,7 +254,8 @@ Result<report::WriteRecord> calibrate(const CalibrateRequest& request) {
     return fail_input("{}: {}, so it cannot be calibrated.", request.model.filename().string(), source.beyond_knowledge);
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
   record.nodes_before = source.model.graph.node_count();
-  BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(source.model)));
+  BEVEL_TRY(const bool widened, of_file(request.model, simplify_for_quantization(source.model)));
+  if (widened) record.notes.push_back(kWidened);
   record.nodes_after = source.model.graph.node_count();
   WorkerPool pool(request.threads);
   BEVEL_TRY(Calibration calibration,
@@ -293,12 +294,12 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   report::WriteRecord record;
   record.command = "quantize";
   record.dry_run = request.dry_run;
-  if (request.calibration.has_value() == request.profile.has_value())
-    return fail(ExitCode::usage, "quantize needs calibration data: give either --calib DATA or --profile PROFILE.");
+  if (request.calibration && request.profile)
+    return fail(ExitCode::usage, "--calib and --profile exclude each other: give one of them.");
   if (request.max_drop && !(*request.max_drop >= 0))
     return fail(ExitCode::usage, "--max-drop {}: expected points of the metric, 0 or more.", *request.max_drop);
   if (request.max_drop && !request.calibration && !request.evaluation)
-    return fail(ExitCode::usage, "--max-drop needs samples to measure it on: give --eval DATA beside --profile.");
+    return fail(ExitCode::usage, "--max-drop needs samples to measure it on: give --eval DATA.");
   BEVEL_TRY_STATUS(check_opset(request.opset));
   std::string activations = kNeutralActivations;
   if (request.target) {
@@ -313,9 +314,13 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   BEVEL_TRY(auto staging, stage_beside(request.out, request.dry_run));
   Model model = source.model;
   record.nodes_before = model.graph.node_count();
-  BEVEL_TRY([[maybe_unused]] auto reports, of_file(request.model, passes::simplify(model)));
+  BEVEL_TRY(const bool widened, of_file(request.model, simplify_for_quantization(model)));
+  if (widened) record.notes.push_back(kWidened);
   const Model simplified = model;
   BEVEL_TRY(passes::Recipe recipe, choose_recipe(request.recipe, activations, model));
+  if (!request.calibration && !request.profile && passes::needs_calibration(recipe))
+    return fail(ExitCode::usage, "quantize needs calibration data: give either --calib DATA or --profile PROFILE. Weights alone (--activations "
+                "float32), dynamic activations and half precision (--weights float16) need none.");
   WorkerPool pool(request.threads);
   BEVEL_TRY(auto calibration,
             optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool,

@@ -27,6 +27,16 @@ Result<Calibration> calibrate_from_profile(const std::filesystem::path& path) {
   return calibration;
 }
 
+Result<bool> simplify_for_quantization(Model& model) {
+  BEVEL_TRY_STATUS(passes::simplify(model));
+  BEVEL_TRY(const auto widen, passes::parse_pipeline("widen-floats"));
+  passes::PassContext context;
+  BEVEL_TRY(const auto reports, passes::run_pipeline(model, widen, context));
+  if (reports[0].stats.changes == 0) return false;
+  BEVEL_TRY_STATUS(passes::simplify(model));
+  return true;
+}
+
 namespace {
 
 // The pass knows what it left alone; the grouping knows what runs as what. Rows whose node is part of an integer group go, and nodes
@@ -81,11 +91,38 @@ std::string refined(const passes::PassReport& report) {
   return text;
 }
 
+// Nodes that are left in float32 though half precision was asked for. Of those that went, quantize said that they stay.
+void add_islands(const passes::PassReport& report, const passes::Recipe& recipe, Quantized& quantized) {
+  std::erase_if(quantized.stays_float, [&](const report::FloatRow& row) {
+    const auto choice = recipe.nodes.find(row.node);
+    return passes::is_half(choice != recipe.nodes.end() && choice->second.precision ? *choice->second.precision : recipe.precision);
+  });
+  quantized.changes += report.stats.changes;
+  for (const passes::NodeNote& note : report.stats.notes) {
+    if (note.node.empty()) quantized.notes.push_back(note.text);
+    else quantized.stays_float.push_back({note.node, note.op_type, note.text});
+  }
+}
+
+// The passes behind equalization, by what the recipe wants of the nodes.
+std::string pipeline_of(const passes::Recipe& recipe) {
+  const auto is_half = [](const std::optional<std::string>& precision) { return precision && passes::is_half(*precision); };
+  const bool half = is_half(recipe.precision) || std::any_of(recipe.nodes.begin(), recipe.nodes.end(),
+                                                             [&](const auto& node) { return is_half(node.second.precision); });
+  if (half && !passes::has_integers(recipe)) return "narrow-floats";
+  return fmt::format("quantize{}{}{}", recipe.rounding == "second-order" ? ",round-weights" : "",
+                     recipe.matmul_form == "nbits" ? ",matmul-nbits" : "", half ? ",narrow-floats" : "");
+}
+
 Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, passes::PassContext context) {
   BEVEL_TRY(const auto pipeline, passes::parse_pipeline(pipeline_text));
   BEVEL_TRY(const auto reports, passes::run_pipeline(model, pipeline, context));
   Quantized quantized;
   for (const passes::PassReport& report : reports) {
+    if (report.pass == "narrow-floats") {
+      add_islands(report, *context.recipe, quantized);
+      continue;
+    }
     if (report.pass != "quantize") {
       if (auto note = refined(report); !note.empty()) quantized.notes.push_back(std::move(note));
       continue;
@@ -94,7 +131,10 @@ Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, p
     for (const passes::NodeNote& note : report.stats.notes) quantized.stays_float.push_back({note.node, note.op_type, note.text});
   }
   BEVEL_TRY_STATUS(ops::infer_types(model));
-  const bool integers = keep_what_is_float(model, quantized.stays_float);
+  // Weights alone: all arithmetic is in float, and that is no news of a node.
+  const bool weights_alone = context.recipe->activations == "float32";
+  std::vector<report::FloatRow> ignored;
+  const bool integers = keep_what_is_float(model, weights_alone ? ignored : quantized.stays_float);
   quantized.already = quantized.changes == 0 && integers;
   return quantized;
 }
@@ -107,22 +147,23 @@ Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Mea
   if (asked && !samples)
     return fail(ExitCode::usage, "rounding \"second-order\" looks at samples, and there are none: give calibration data, or the rounding "
                 "\"nearest\".");
+  if (!recipe.rounding && (!passes::has_integers(recipe) || recipe.activations == "dynamic")) recipe.rounding = "nearest";
   if (!recipe.rounding) recipe.rounding = samples ? "second-order" : "nearest";
   passes::PassContext context;
   context.measure = measure;
   context.recipe = &recipe;
   context.pool = pool;
   std::vector<std::string> notes;
-  if (recipe.equalize && samples && recipe.activations != "float32" && recipe.activations != "int16") {
+  if (recipe.equalize && samples && passes::needs_calibration(recipe) && recipe.activations != "int16") {
     BEVEL_TRY(const Quantized equalized, run_quantize(model, "equalize-channels", context));
     notes = equalized.notes;
   }
   const Model reference = model;
   context.reference = &reference;
   const bool second_order = recipe.rounding == "second-order";
-  BEVEL_TRY(Quantized quantized, run_quantize(model, second_order ? "quantize,round-weights" : "quantize", context));
+  BEVEL_TRY(Quantized quantized, run_quantize(model, pipeline_of(recipe), context));
   quantized.notes.insert(quantized.notes.begin(), notes.begin(), notes.end());
-  if (!asked && !second_order && measure != nullptr)
+  if (!asked && !second_order && measure != nullptr && !samples && passes::needs_calibration(recipe))
     quantized.notes.push_back("weights are rounded to nearest: rounding by second moments looks at samples, which a profile does not hold");
   return quantized;
 }

@@ -26,6 +26,10 @@ Result<Calibration> calibrate_on_samples(const std::filesystem::path& data, cons
                                          std::optional<std::size_t> max_samples, WorkerPool& pool, const Bounds& bounds = {});
 Result<Calibration> calibrate_from_profile(const std::filesystem::path& profile);
 
+// What quantization starts from: simplified, and in float32 where the file is in float16 or bfloat16. Whether it was widened.
+Result<bool> simplify_for_quantization(Model& model);
+constexpr const char* kWidened = "the model is in half precision: it was widened to float32 before it was quantized";
+
 struct Quantized {
   std::vector<report::FloatRow> stays_float;  // compute nodes, with reasons
   std::size_t changes = 0;                    // nodes that now compute in integers

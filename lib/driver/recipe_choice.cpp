@@ -50,7 +50,16 @@ Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string
   if (flags.weights) {
     BEVEL_TRY(recipe.precision, one_of("--weights", *flags.weights, passes::recipe_precisions()));
   }
-  if (!recipe.activations) recipe.activations = default_activations;
+  if (flags.block_size) {
+    if (!passes::is_block_size(*flags.block_size))
+      return fail(ExitCode::usage, "--block-size {}: expected 0, 16, 32, 64 or 128.", *flags.block_size);
+    recipe.block_size = static_cast<std::int64_t>(*flags.block_size);
+  }
+  if (flags.matmul_form) {
+    BEVEL_TRY(recipe.matmul_form, one_of("--matmul-form", *flags.matmul_form, passes::recipe_matmul_forms()));
+  }
+  const bool integers = passes::has_integers(recipe) || !passes::is_half(recipe.precision);
+  if (!recipe.activations && integers) recipe.activations = default_activations;
   if (flags.range) {
     auto range = passes::parse_range_method(*flags.range);
     if (!range) return fail(ExitCode::usage, "--range: {}", range.error().message);
@@ -73,6 +82,7 @@ Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string
                   "`bevel inspect` lists both.",
                   printable(name));
   }
+  BEVEL_TRY_STATUS(passes::check_combination(recipe));
   return recipe;
 }
 

@@ -18,7 +18,9 @@ struct RecipeFlags {
   std::vector<std::string> keep_float;     // node names, or op types
   std::optional<std::string> range;        // "minmax", ...
   std::optional<std::string> activations;  // as in the recipe
-  std::optional<std::string> weights;      // as in the recipe: "int8", "int4"
+  std::optional<std::string> weights;      // as in the recipe: "int8", "int4", "float16", ...
+  std::optional<std::size_t> block_size;   // as in the recipe
+  std::optional<std::string> matmul_form;  // as in the recipe
 };
 
 // `default_activations`: the target's, where neither flag nor recipe states one. Flags go over the recipe file or preset. `model` is the simplified one,

@@ -38,6 +38,7 @@
 #include "passes/pass.h"
 #include "passes/quantize/automatic_range.h"
 #include "passes/quantize/delicate.h"
+#include "passes/quantize/dynamic.h"
 #include "passes/quantize/scales.h"
 #include "passes/quantize/selection.h"
 #include "passes/quantize/weight_only.h"
@@ -49,7 +50,7 @@ namespace {
 using ops::QuantRole;
 
 constexpr OptionRecord kOptions[] = {
-    {"activations", "", "int8, uint8, int16, or float32 for weights alone (default: the recipe's, else int8)"},
+    {"activations", "", "int8, uint8, int16, dynamic, or float32 for weights alone (default: the recipe's, else int8)"},
     {"weights", "", "int8 or int4 (default: the recipe's)"},
     {"range", "", "auto, minmax, percentile, percentile:P, mse or entropy (default: the recipe's)"},
     {"keep-float", "", "names of nodes or op types that stay in float, separated by commas (in a pipeline: semicolons)"},
@@ -253,11 +254,18 @@ Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
     return std::find(words.begin(), words.end(), text) != words.end();
   };
   if (!known(recipe_activations(), recipe.activations.value_or("int8"))) {
-    return fail(ExitCode::usage, "quantize: activations=\"{}\": expected int8, uint8, int16 or float32", printable(*recipe.activations));
+    return fail(ExitCode::usage, "quantize: activations=\"{}\": expected int8, uint8, int16, dynamic or float32",
+                printable(*recipe.activations));
   }
   if (!known(recipe_precisions(), recipe.precision)) {
-    return fail(ExitCode::usage, "quantize: weights=\"{}\": expected int8, int4 or float32", printable(recipe.precision));
+    return fail(ExitCode::usage, "quantize: weights=\"{}\": expected int8, int4, float16, bfloat16 or float32",
+                printable(recipe.precision));
   }
+  BEVEL_TRY_STATUS(check_combination(recipe));
+  // What narrow-floats takes up later.
+  if (is_half(recipe.precision)) recipe.precision = "float32";
+  for (auto& [name, choice] : recipe.nodes)
+    if (choice.precision && is_half(*choice.precision)) choice.precision = "float32";
   if (const std::string& text = options.at("range"); !text.empty()) {
     auto method = parse_range_method(text);
     if (!method) return fail(ExitCode::usage, "quantize: {}", method.error().message);
@@ -318,7 +326,7 @@ Result<Chosen> choose(const Model& model, const std::vector<ops::Facts>& facts, 
     BEVEL_TRY(chosen.selection, select_nodes(model, facts, recipe, keep_float, kept));
     chosen.grids = find_components(model, facts, chosen.selection, recipe);
     data::Request request;
-    for (const std::string& name : values_to_measure(model.graph, chosen.grids))
+    for (const std::string& name : values_to_measure(model.graph, chosen.grids, measure.has_samples()))
       if (!statistics.values.contains(name)) request.values.push_back(name);
     if (measure.has_samples() && wants_rows(chosen.grids, recipe, format)) {
       for (const data::OperandKey& key : rows_to_measure(model.graph, facts, chosen.selection))
@@ -352,6 +360,14 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
   BEVEL_TRY_STATUS(reach_opset(model, recipe));
   const bool weights_only = recipe.activations == "float32";
   if (weights_only) return quantize_weights_only(model, recipe, options.at("keep-float"), context.forms_only);
+  if (recipe.activations == "dynamic") {
+    BEVEL_TRY(PassStats stats, quantize_dynamically(model, recipe, options.at("keep-float"), context.forms_only));
+    // Tables, recurrent layers and what else holds weights: these alone are integers.
+    BEVEL_TRY_STATUS(ops::infer_types(model));
+    BEVEL_TRY(const PassStats rest, quantize_weights_only(model, recipe, options.at("keep-float"), context.forms_only));
+    stats.changes += rest.changes;
+    return stats;
+  }
   if (context.measure == nullptr) return fail(ExitCode::usage, "quantize: it needs calibration data or a profile");
   const ActivationFormat format = activation_format(recipe);
 

@@ -77,7 +77,7 @@ TEST_CASE("wrong recipes are refused") {
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "default": {}})"), "unknown key 'default' (did you mean 'defaults'?)"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weight": "int8"}})"), "(did you mean 'weights'?)"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weights": "int5"}})"),
-            "defaults.weights: found 'int5', expected 'int8', 'int4' or 'float32'"));
+            "defaults.weights: found 'int5', expected 'int8', 'int4', 'float16', 'bfloat16' or 'float32'"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"range": "median"}})"), "defaults.range: "));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"block_size": 48}})"), "defaults.block_size: found 48, expected"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"per_channel": 1}})"), "expected true or false"));
@@ -94,6 +94,47 @@ TEST_CASE("wrong recipes are refused") {
   CHECK(has(refused(deep), "not JSON"));
   CHECK(has(refused(deep + std::string(200000, ']')), "nested deeper than"));
   CHECK_FALSE(read_recipe("/nonexistent/recipe.json").has_value());
+}
+
+TEST_CASE("choices that exclude each other are refused; what needs no calibration, and what is for ONNX alone, is known") {
+  const auto defaults = [](const std::string& text) {
+    const auto recipe = parse_recipe(R"({"format": "bevel-recipe/1", "defaults": {)" + text + "}}", "r.json");
+    REQUIRE(recipe.has_value());
+    CHECK(*parse_recipe(to_json(*recipe), "again") == *recipe);
+    return *recipe;
+  };
+  const auto refusal = [](const Recipe& recipe) {
+    const auto status = check_combination(recipe);
+    REQUIRE_FALSE(status.has_value());
+    CHECK(status.error().code == ExitCode::usage);
+    return status.error().message;
+  };
+  for (const char* good : {"", R"("weights": "float16")", R"("weights": "bfloat16", "activations": "float32")",
+                           R"("weights": "int4", "block_size": 32, "activations": "float32")", R"("activations": "dynamic")"})
+    CHECK(check_combination(defaults(good)).has_value());
+  CHECK(has(refusal(defaults(R"("weights": "float16", "activations": "uint8")")), "uint8 activations without integer weights"));
+  CHECK(has(refusal(defaults(R"("block_size": 32)")), "blocks of 32 without int4 weights"));
+  CHECK(has(refusal(defaults(R"("weights": "int4", "activations": "dynamic")")), "int4 weights with dynamic activations"));
+  CHECK(has(refusal(defaults(R"("rounding": "second-order", "activations": "dynamic")")), "rounded to nearest"));
+  CHECK(has(refusal(defaults(R"("rounding": "second-order", "weights": "float16")")), "without integer weights"));
+  CHECK(has(refusal(defaults(R"("weights": "int4", "matmul_form": "nbits", "activations": "float32")")), "the form nbits without"));
+  const Recipe nbits = defaults(R"("weights": "int4", "block_size": 32, "matmul_form": "nbits", "activations": "float32")");
+  CHECK(check_combination(nbits).has_value());
+  CHECK(only_in_onnx(nbits) == "MatMulNBits");
+  Recipe both = defaults(R"("weights": "float16")");
+  both.nodes["a"].precision = "bfloat16";
+  CHECK(has(refusal(both), "both float16 and bfloat16"));
+  both.nodes["a"].precision = "int8";  // the rest in float16
+  both.activations = "uint8";
+  CHECK(check_combination(both).has_value());
+  CHECK(needs_calibration(both));
+  CHECK(needs_calibration(Recipe()));
+  CHECK_FALSE(needs_calibration(defaults(R"("activations": "dynamic")")));
+  CHECK_FALSE(needs_calibration(defaults(R"("activations": "float32")")));
+  CHECK_FALSE(needs_calibration(defaults(R"("weights": "float16")")));
+  CHECK(only_in_onnx(defaults(R"("weights": "bfloat16")")) == "bfloat16 arithmetic");
+  CHECK(only_in_onnx(defaults(R"("activations": "dynamic")")) == "dynamic quantization");
+  CHECK(only_in_onnx(Recipe()).empty());
 }
 
 TEST_CASE("a recipe names nodes that exist") {

@@ -6,6 +6,15 @@ check missing_required 2 'out'               compile small.onnx --target stm32l4
 check unknown_target   2 "stm32l4r6.*stm32l4r5" compile small.onnx --target stm32l4r6 --calib good.json --out out
 check no_calibration   2 'calib'             compile small.onnx --target stm32l4r5 --out out
 check both_sources     2 'calib'             quantize small.onnx --calib good.json --profile p -o out/q.onnx
+check quantize_no_data 2 'needs calibration data.*need none' quantize small.onnx -o out/q.onnx
+check compile_dynamic  2 'dynamic quantization, for which the C runtime has no kernels' \
+                         compile small.onnx --target stm32l4r5 --calib good.json --activations dynamic --out out
+check bad_block        2 'block-size 48.*16, 32' quantize small.onnx --weights int4 --block-size 48 --calib good.json -o out/q.onnx
+check block_of_int8    2 'blocks of 32 without int4' quantize small.onnx --block-size 32 --calib good.json -o out/q.onnx
+check bad_matmul_form  2 "matmul-form 'bits'" quantize small.onnx --matmul-form bits --calib good.json -o out/q.onnx
+check nbits_of_int8    2 'nbits without int4' quantize small.onnx --matmul-form nbits --calib good.json -o out/q.onnx
+check half_and_uint8   2 'uint8 activations without integer' quantize small.onnx --weights float16 --activations uint8 -o out/q.onnx
+check dynamic_int4     2 'int4 weights with dynamic' quantize small.onnx --weights int4 --activations dynamic -o out/q.onnx
 check big_ram          2 "ram.*16,777,216 B are more than stm32l4r5 has \\(655,360 B\\)" \
                          compile small.onnx --target stm32l4r5 --calib good.json --budget ram=16M --out out
 check big_flash        2 "flash.*3,145,728 B are more than stm32l4r5 has \\(2,097,152 B\\)" \

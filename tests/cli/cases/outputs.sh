@@ -81,6 +81,11 @@ check too_old        5 "node '.*\\((Deq|Q)uantizeLinear\\) cannot be written in 
 check opset_beyond   5 'opset is 99'                     optimize future_opset.onnx --opset 13 -o out/o.onnx
 check calibrate      0 'written'                        calibrate small.onnx --calib good.json -o out/p
 check quantize       0 'checked'                        quantize small.onnx --calib good.json -o out/q.onnx
+check weights_alone  0 'checked'                        quantize small.onnx --activations float32 -o out/q.onnx
+check dynamic        0 'checked'                        quantize small.onnx --activations dynamic -o out/q.onnx
+check float16        0 'range of float16, for want of'  quantize small.onnx --weights float16 -o out/q.onnx
+check float16_data   0 'checked'                        quantize small.onnx --weights float16 --calib good.json -o out/q.onnx
+check bfloat16       0 'checked'                        quantize small.onnx --weights bfloat16 -o out/q.onnx
 check quantize_json  0 '"format": "bevel-write/1"'      quantize small.onnx --calib good.json -o out/q.onnx --json
 check emit_c         0 'model\.c'                       emit-c small.onnx -o out
 check opt            0 'fold-constants'                 opt small.onnx --pipeline fold-constants -o out/o.onnx
