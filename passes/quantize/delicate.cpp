@@ -40,14 +40,15 @@ class Regions {
       if (inside(id)) members_[find(id.index)].push_back(id);
   }
 
-  // In execution order; of those that compute more than one thing.
+  // In execution order; of those that compute more than one thing, or read values that would be rounded for them alone.
   [[nodiscard]] std::vector<std::vector<NodeId>> worth_a_trial() const {
     std::vector<std::vector<NodeId>> regions;
     for (const auto& [root, members] : members_) {
       const auto computing = std::count_if(members.begin(), members.end(), [&](NodeId id) {
         return facts_[id.index].value.quant != QuantRole::same_scale;
       });
-      if (computing > 1) regions.push_back(members);
+      if (computing > 1 || (computing == 1 && std::any_of(members.begin(), members.end(), [&](NodeId id) { return reads_floats(id); })))
+        regions.push_back(members);
     }
     return regions;
   }
@@ -55,6 +56,20 @@ class Regions {
  private:
   [[nodiscard]] bool inside(NodeId id) const {
     return selection_.is_integer(id) && facts_[id.index].value.quant != QuantRole::bilinear;
+  }
+  // All that it computes with comes from nodes that stay in float.
+  [[nodiscard]] bool reads_floats(NodeId id) const {
+    if (facts_[id.index].value.quant == QuantRole::same_scale) return false;
+    bool any = false;
+    for (const int operand : facts_[id.index].value.data_operands) {
+      const auto index = static_cast<std::size_t>(operand);
+      if (index >= graph_.node(id).inputs.size() || !graph_.node(id).inputs[index].valid()) continue;
+      const Value& value = graph_.value(graph_.node(id).inputs[index]);
+      if (value.is_constant()) continue;
+      if (!value.producer.valid() || selection_.is_integer(value.producer) || selection_.reason[value.producer.index].empty()) return false;
+      any = true;
+    }
+    return any;
   }
   std::uint32_t find(std::uint32_t at) {
     while (parent_[at] != at) at = parent_[at] = parent_[parent_[at]];
@@ -160,11 +175,17 @@ class Copier {
   std::map<ValueId, ValueId> rounded_;
 };
 
-// What the rest of the model reads of a region.
-bool leaves(const Graph& graph, ValueId value, const std::set<NodeId>& region) {
+// What the rest of the model reads of a region, and whether it reads it rounded whatever becomes of the region.
+enum class Reading { none, as_it_is, rounded };
+Reading read_outside(const Graph& graph, const Selection& selection, ValueId value, const std::set<NodeId>& region) {
   const Value& info = graph.value(value);
-  return info.output_slots > 0 ||
-         std::any_of(info.uses.begin(), info.uses.end(), [&](const Use& use) { return !region.contains(use.node); });
+  Reading reading = info.output_slots > 0 ? Reading::rounded : Reading::none;
+  for (const Use& use : info.uses) {
+    if (region.contains(use.node)) continue;
+    if (selection.is_integer(use.node)) reading = Reading::rounded;
+    else if (reading == Reading::none) reading = Reading::as_it_is;
+  }
+  return reading;
 }
 
 }  // namespace
@@ -187,9 +208,10 @@ Result<KeptFloat> delicate_regions(const Model& model, const std::vector<ops::Fa
     for (const auto& [value, copy] : copies) {
       const data::ValueStatistics* seen = statistics_of(model.graph, statistics, value);
       const double energy = seen != nullptr ? mean_square(seen->histogram) : 0;
-      if (!leaves(model.graph, value, members) || !(energy > 0)) continue;
+      const Reading reading = read_outside(model.graph, selection, value, members);
+      if (reading == Reading::none || !(energy > 0)) continue;
       const double error = mean_square_error(seen->histogram, grids.of(value)->grid, format.qmin, format.qmax) / energy;
-      results.push_back({i, pairs.size(), error});
+      results.push_back({i, pairs.size(), reading == Reading::rounded ? error : 0});
       pairs.push_back({model.graph.value(value).name, trial.graph.value(copy).name});
     }
   }
@@ -213,8 +235,10 @@ Result<KeptFloat> delicate_regions(const Model& model, const std::vector<ops::Fa
     }
     if (worst == 0) continue;
     const std::string reason =
-        fmt::format("measured: in 8 bits the arithmetic around it reaches {:.1f} dB, and {:.1f} dB when only its result is rounded",
-                    -10 * std::log10(worst), -10 * std::log10(std::max(alone, 1e-30)));
+        alone > 0 ? fmt::format("measured: in 8 bits the arithmetic around it reaches {:.1f} dB, and {:.1f} dB when only its result is rounded",
+                                -10 * std::log10(worst), -10 * std::log10(alone))
+                  : fmt::format("measured: in 8 bits the arithmetic around it reaches {:.1f} dB, and what reads its result is in float",
+                                -10 * std::log10(worst));
     for (const NodeId id : regions[i])
       if (facts[id.index].value.quant != QuantRole::same_scale) kept.emplace(id, reason);
   }

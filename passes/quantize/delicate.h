@@ -16,7 +16,7 @@ using KeptFloat = std::map<NodeId, std::string>;  // with the reason
 
 // Regions of arithmetic between products (normalizations, activation functions spelled out, attention masks) are quantized on trial, beside
 // the float model: a copy of the region reads the rounded values that it would read and rounds each of its own. Where that errs more than
-// ten times as much at the region's results as rounding the results alone, the region's nodes stay in float; the values that products
+// ten times as much at its results as rounding alone those that are read rounded, the region's nodes stay in float; the values that products
 // read of it are rounded all the same. Needs samples.
 Result<KeptFloat> delicate_regions(const Model& model, const std::vector<ops::Facts>& facts, const Selection& selection, const Grids& grids,
                                    const data::Statistics& statistics, const ActivationFormat& format, data::Measure& measure);

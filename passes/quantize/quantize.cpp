@@ -326,7 +326,7 @@ Result<Chosen> choose(const Model& model, const std::vector<ops::Facts>& facts, 
     BEVEL_TRY(chosen.selection, select_nodes(model, facts, recipe, keep_float, kept));
     chosen.grids = find_components(model, facts, chosen.selection, recipe);
     data::Request request;
-    for (const std::string& name : values_to_measure(model.graph, chosen.grids))
+    for (const std::string& name : values_to_measure(model.graph, chosen.grids, measure.has_samples()))
       if (!statistics.values.contains(name)) request.values.push_back(name);
     if (measure.has_samples() && wants_rows(chosen.grids, recipe, format)) {
       for (const data::OperandKey& key : rows_to_measure(model.graph, facts, chosen.selection))

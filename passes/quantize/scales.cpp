@@ -151,10 +151,10 @@ Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, 
   return grids;
 }
 
-std::vector<std::string> values_to_measure(const Graph& graph, const Grids& grids) {
+std::vector<std::string> values_to_measure(const Graph& graph, const Grids& grids, bool fixed_too) {
   std::vector<std::string> names;
   for (const Component& component : grids.components) {
-    if (component.fixed_scale) continue;
+    if (component.fixed_scale && !fixed_too) continue;
     for (const ValueId source : component.sources) {
       if (graph.constant(source) == nullptr) names.push_back(graph.value(source).name);
     }

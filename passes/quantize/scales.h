@@ -45,8 +45,8 @@ struct Grids {
 // reason.
 Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, Selection& selection, const Recipe& recipe);
 
-// Names to measure: the sources that are not constant.
-std::vector<std::string> values_to_measure(const Graph& graph, const Grids& grids);
+// Names to measure: the sources that are not constant; of grids that an op states, only with `fixed_too`.
+std::vector<std::string> values_to_measure(const Graph& graph, const Grids& grids, bool fixed_too);
 
 // Whether some grid is chosen by "auto", which looks at rows.
 bool wants_rows(const Grids& grids, const Recipe& recipe, const ActivationFormat& format);
