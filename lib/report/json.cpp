@@ -252,6 +252,70 @@ std::string to_json(const InspectRecord& record) {
   return dump(json);
 }
 
+namespace {
+
+// `in_recipe`: a recipe can say it.
+Json to(const ExplainFix& fix, bool in_recipe) {
+  Json choice;
+  choice[fix.key] = fix.value;
+  Json line;
+  line["nodes"][fix.node] = std::move(choice);
+  return {{"node", fix.node},
+          {"key", fix.key},
+          {"value", fix.value},
+          {"gain_db", number(fix.gain_db)},
+          {"measured_by", fix.measured_by},
+          {"recipe", in_recipe ? std::move(line) : Json()}};
+}
+
+Json to(const std::vector<ExplainFix>& fixes, bool in_recipe) {
+  Json list = Json::array();
+  for (const ExplainFix& fix : fixes) list.push_back(to(fix, in_recipe));
+  return list;
+}
+
+Json to(const ExplainLayer& row, bool in_recipe) {
+  Json causes = Json::array();
+  for (const ExplainCause& cause : row.causes) {
+    Json figures = Json::object();
+    for (const auto& [name, value] : cause.figures) figures[name] = number(value);
+    causes.push_back({{"kind", cause.kind}, {"text", cause.text}, {"figures", std::move(figures)}});
+  }
+  return {{"node", row.node},
+          {"op", row.op_type},
+          {"value", row.value},
+          {"matched_by", row.matched_by},
+          {"sqnr_alone_db", number(row.alone_db)},
+          {"sqnr_alone_interval_db", {number(row.alone_low_db), number(row.alone_high_db)}},
+          {"sqnr_accumulated_db", number(row.accumulated_db)},
+          {"sqnr_weights_db", optional(row.weights_db)},
+          {"contribution_db", optional(row.contribution_db)},
+          {"causes", std::move(causes)},
+          {"fixes", to(row.fixes, in_recipe)}};
+}
+
+}  // namespace
+
+std::string to_json(const ExplainRecord& record) {
+  Json json{{"format", "bevel-explain/1"}, {"reference", record.reference}, {"notes", record.notes}};
+  json["calibration"] = to(record.calibration);
+  json["samples"] = to(record.samples);
+  json["outputs"] = to(record.outputs);
+  json["outputs_sqnr_db"] = number(record.outputs_db);
+  json["metric"] = record.metric.empty() ? Json()
+                                         : Json{{"name", record.metric},
+                                                {"float", optional(record.float_metric)},
+                                                {"quantized", optional(record.quantized_metric)}};
+  json["layers"] = Json::array();
+  for (const ExplainLayer& row : record.layers) json["layers"].push_back(to(row, record.reference != "own"));
+  json["without_counterpart"] = to(record.without_counterpart);
+  json["stays_float"] = to(record.stays_float);
+  json["recipe_lines"] = to(record.recipe_lines, true);
+  json["recipe_gain_db"] = optional(record.recipe_gain_db);
+  json["recipe"] = record.recipe.empty() ? Json() : Json::parse(record.recipe);
+  return dump(json);
+}
+
 std::string to_json(const std::vector<TargetRow>& targets) {
   Json list = Json::array();
   for (const TargetRow& row : targets)

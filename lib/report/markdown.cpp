@@ -1,4 +1,4 @@
-// compile's report.md.
+// compile's report.md, and explain's.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -125,6 +125,40 @@ std::string to_markdown(const CompileRecord& record) {
     for (const auto& [name, hash] : record.files)
       if (name != "report.md") out += fmt::format("| {} | `{}` |\n", cell(name), hash);
   }
+  return out;
+}
+
+std::string to_markdown(const ExplainRecord& record) {
+  std::string out = fmt::format("# Where accuracy is lost\n\nOn {} {} samples", grouped(record.samples.count), cell(record.samples.from));
+  out += record.reference == "own" ? ", against the model's own float version.\n" : ", against the float model.\n";
+  out += "\n| output | SQNR | agreement | largest difference |\n| --- | --- | --- | --- |\n";
+  for (const OutputComparison& row : record.outputs)
+    out += fmt::format("| {} | {} | {:.2f} % | {:.6g} |\n", cell(row.output), decibels(row.sqnr_db), 100 * row.agreement, row.max_abs_difference);
+  if (!record.metric.empty())
+    out += fmt::format("\n{}: float {}, quantized {}.\n", cell(record.metric), figure(record.float_metric), figure(record.quantized_metric));
+  out += "\n## Layers\n\n| layer | alone | accumulated | at stake, dB | why | best change tried | its gain, dB |\n"
+         "| --- | --- | --- | --- | --- | --- | --- |\n";
+  for (const ExplainLayer& row : record.layers) {
+    std::string why, change, gain;
+    for (const ExplainCause& cause : row.causes) why += (why.empty() ? "" : "; ") + cause.text;
+    if (!row.fixes.empty()) {
+      change = fmt::format("{}: {} {}", row.fixes[0].node, row.fixes[0].key, row.fixes[0].value);
+      gain = fmt::format("{:+.2f}", row.fixes[0].gain_db);
+    }
+    out += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", cell(row.node), decibels(row.alone_db), decibels(row.accumulated_db),
+                       figure(row.contribution_db), cell(why), cell(change), gain);
+  }
+  if (!record.without_counterpart.empty()) out += "\n## Without a counterpart\n\n";
+  for (const FloatRow& row : record.without_counterpart) out += fmt::format("- {} ({}): {}\n", cell(row.node), cell(row.op_type), cell(row.reason));
+  if (!record.stays_float.empty()) out += "\n## What stays float\n\n";
+  for (const FloatRow& row : record.stays_float) out += fmt::format("- {} ({}): {}\n", cell(row.node), cell(row.op_type), cell(row.reason));
+  if (record.recipe_gain_db) {
+    out += fmt::format("\n## Recipe\n\nThese lines together gain {:.2f} dB at the outputs:\n\n", *record.recipe_gain_db);
+    for (const ExplainFix& fix : record.recipe_lines)
+      out += fmt::format("- {}: {} {}\n", cell(fix.node), cell(fix.key), cell(fix.value));
+  }
+  if (!record.notes.empty()) out += "\n## Notes\n\n";
+  for (const std::string& note : record.notes) out += fmt::format("- {}\n", cell(note));
   return out;
 }
 

@@ -162,6 +162,46 @@ struct CompareRecord {
   std::vector<std::string> notes;
 };
 
+// Why a layer errs: one of the kinds that docs/report-schema.md lists, in words and in figures.
+struct ExplainCause {
+  std::string kind, text;
+  std::map<std::string, double> figures;
+};
+
+// A change of the recipe that was tried, and what it gave at the outputs.
+struct ExplainFix {
+  std::string node, key, value;                   // nodes.NODE.KEY = VALUE
+  double gain_db = 0;                             // of the outputs' SQNR, when this alone is changed
+  std::string measured_by;                        // "requantized", "requantized-nearest" or "patched": how it was tried
+};
+
+struct ExplainLayer {
+  std::string node, op_type, value;               // value: of the float model
+  std::string matched_by;                         // "name" or "position"
+  double alone_db = 0, accumulated_db = 0;        // SQNR of its result: from float values, and as it is in the quantized model
+  double alone_low_db = 0, alone_high_db = 0;     // 90 % of resampled sets of samples lie between
+  std::optional<double> weights_db;               // with its integer weights alone
+  std::optional<double> contribution_db;          // what the outputs' SQNR gains when this layer alone is as in float; absent: not tried
+  std::vector<ExplainCause> causes;               // the main one first
+  std::vector<ExplainFix> fixes;                  // that were tried, the best first
+};
+
+struct ExplainRecord {
+  std::string reference;                          // "source": the model was quantized here; "given"; "own": its own float version
+  SampleSource calibration, samples;              // ranges were looked at on the former, errors on the latter
+  std::vector<OutputComparison> outputs;          // quantized against float
+  double outputs_db = 0;                          // of all outputs: from the mean of their relative errors
+  std::string metric;                             // empty: no labels
+  std::optional<double> float_metric, quantized_metric;
+  std::vector<ExplainLayer> layers;               // by what they contribute, then by their own error
+  std::vector<FloatRow> without_counterpart;
+  std::vector<FloatRow> stays_float;
+  std::vector<ExplainFix> recipe_lines;           // that help together
+  std::optional<double> recipe_gain_db;           // measured together; absent: none helps, or none was tried
+  std::string recipe;                             // JSON: the recipe with these lines; empty: none
+  std::vector<std::string> notes;
+};
+
 struct InspectRow {
   std::string node, op_type, shape;               // shape of the first output, with its dtype
   std::optional<std::uint64_t> macs;              // absent: a dimension is unknown

@@ -17,10 +17,12 @@ std::string to_json(const EvalRecord& record);
 std::string to_json(const CompareRecord& record);
 std::string to_json(const BenchRecord& record);
 std::string to_json(const InspectRecord& record);
+std::string to_json(const ExplainRecord& record);
 std::string to_json(const std::vector<TargetRow>& targets);
 std::string to_json(const std::vector<PassRow>& passes);
 
 std::string to_markdown(const CompileRecord& record);
+std::string to_markdown(const ExplainRecord& record);
 
 struct Style {
   bool color = false;  // the caller asked the terminal and NO_COLOR
@@ -33,6 +35,7 @@ std::string summary(const EvalRecord& record);
 std::string summary(const CompareRecord& record, const Style& style = {});
 std::string summary(const BenchRecord& record);
 std::string summary(const InspectRecord& record);
+std::string summary(const ExplainRecord& record);
 std::string summary(const std::vector<TargetRow>& targets);
 std::string summary(const std::vector<PassRow>& passes);
 

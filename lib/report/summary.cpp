@@ -229,6 +229,60 @@ std::string summary(const InspectRecord& record) {
   return out;
 }
 
+namespace {
+
+// The line as it stands in a recipe.
+std::string recipe_line(const ExplainFix& fix) {
+  return fmt::format("\"{}\": {{ \"{}\": \"{}\" }}", printable(fix.node, kWholeName), fix.key, printable(fix.value));
+}
+
+std::string against(const ExplainRecord& record) {
+  if (record.reference == "own") return "the model's own float version";
+  return record.reference == "given" ? "the float model given" : "the float model";
+}
+
+}  // namespace
+
+std::string summary(const ExplainRecord& record) {
+  std::string out = fmt::format("compared   with {}, on {}\n", against(record), samples_text(record.samples));
+  list_outputs(out, record.outputs);
+  if (!record.metric.empty())
+    out += fmt::format("  {}: float {}, quantized {}\n", printable(record.metric), metric_text(record.metric, record.float_metric),
+                       metric_text(record.metric, record.quantized_metric));
+  if (!record.layers.empty())
+    out += fmt::format("\n{:>8} {:>12} {:>9}  {}\n", "alone", "accumulated", "at stake", "layer: SQNR of its result in dB; what the outputs gain when it "
+                                                                                "alone is as in float");
+  for (const ExplainLayer& row : record.layers) {
+    const auto figure = [](double db) { return std::isinf(db) ? std::string(db > 0 ? "exact" : "-inf") : fmt::format("{:.1f}", db); };
+    out += fmt::format("{:>8} {:>12} {:>9}  {} ({})\n", figure(row.alone_db), figure(row.accumulated_db),
+                       row.contribution_db ? fmt::format("{:+.2f}", *row.contribution_db) : "", printable(row.node, kWholeName), printable(row.op_type, 40));
+    const bool worth_words = row.contribution_db.has_value();
+    for (std::size_t i = 0; i < row.causes.size() && worth_words; ++i)
+      out += fmt::format("{:>32} {}: {}\n", "", row.causes[i].kind, whole(row.causes[i].text));
+    if (row.fixes.empty()) continue;
+    const ExplainFix& best = row.fixes.front();
+    out += best.gain_db > 0 ? fmt::format("{:>32} of {} changes tried, {} helps most: {:+.2f} dB at the outputs\n", "", row.fixes.size(), recipe_line(best),
+                                          best.gain_db)
+                            : fmt::format("{:>32} none of {} changes tried helps\n", "", row.fixes.size());
+  }
+  if (!record.without_counterpart.empty()) {
+    out += fmt::format("\nwithout a counterpart in the float model: {} node(s)\n", record.without_counterpart.size());
+    list_float(out, record.without_counterpart);
+  }
+  if (!record.stays_float.empty()) {
+    out += fmt::format("\nfloat      {} compute node(s) stay float:\n", record.stays_float.size());
+    list_float(out, record.stays_float);
+  }
+  if (record.recipe_gain_db) {
+    out += fmt::format("\nrecipe     these lines together gain {:.2f} dB at the outputs:\n  \"nodes\": {{\n", *record.recipe_gain_db);
+    for (std::size_t i = 0; i < record.recipe_lines.size(); ++i)
+      out += fmt::format("    {}{}\n", recipe_line(record.recipe_lines[i]), i + 1 < record.recipe_lines.size() ? "," : "");
+    out += "  }\n";
+  }
+  for (const std::string& note : record.notes) out += fmt::format("note       {}\n", whole(note));
+  return out;
+}
+
 std::string summary(const std::vector<TargetRow>& targets) {
   std::string out = fmt::format("{:<12} {:>12} {:>12} {:>10} {:>10} {:<12} {:<6} {}\n", "target", "RAM", "flash", "clock", "power",
                                 "isa", "acts", "");

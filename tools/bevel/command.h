@@ -42,6 +42,7 @@ Command quantize_command();
 Command run_command();
 Command eval_command();
 Command compare_command();
+Command explain_command();
 Command bench_command();
 Command emit_c_command();
 Command targets_command();

@@ -66,8 +66,8 @@ int main(int argc, char** argv) {
     using namespace bevel::cli;
     return dispatch(argc, argv,
                     {compile_command(), inspect_command(), optimize_command(), calibrate_command(), quantize_command(), run_command(),
-                     eval_command(), compare_command(), bench_command(), emit_c_command(), targets_command(), passes_command(),
-                     opt_command()});
+                     eval_command(), compare_command(), explain_command(), bench_command(), emit_c_command(), targets_command(),
+                     passes_command(), opt_command()});
   } catch (const std::bad_alloc&) {
     std::fputs("bevel: out of memory. Nothing was written.\n", stderr);
     return static_cast<int>(bevel::ExitCode::internal);

@@ -1,0 +1,243 @@
+#include "lib/driver/explain_fixes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "calibration/calibration.h"
+#include "lib/driver/quantize_leg.h"
+#include "passes/ranges.h"
+
+namespace bevel::driver {
+namespace {
+
+using report::ExplainFix;
+
+constexpr double kWorthALine = 0.1;  // dB at the outputs: less is noise of the samples
+// An error of nothing is taken as this, so that a gain stays a number.
+constexpr double kLeastError = 1e-12;
+
+double gain(double before, double after) { return 10 * std::log10(std::max(before, kLeastError) / std::max(after, kLeastError)); }
+
+// Keeps the statistics of the float model, which every trial asks for again. What is compared or gathered goes through.
+class KeepingMeasure final : public data::Measure {
+ public:
+  explicit KeepingMeasure(data::Measure& inner) : inner_(inner) {}
+  Result<data::Statistics> measure(const Model& model, const data::Request& request) override {
+    if (!request.moments.empty() || !request.channels.empty() || !request.optional_values.empty() || request.max_samples)
+      return inner_.measure(model, request);
+    data::Statistics& kept = kept_[calibration::model_hash(model)];
+    data::Request missing = request;
+    std::erase_if(missing.values, [&](const std::string& name) { return kept.values.contains(name); });
+    std::erase_if(missing.rows, [&](const data::OperandKey& key) { return kept.rows.contains(key); });
+    if (!missing.values.empty() || !missing.rows.empty()) {
+      BEVEL_TRY(data::Statistics measured, inner_.measure(model, missing));
+      kept.samples = measured.samples;
+      kept.values.merge(measured.values);
+      kept.rows.merge(measured.rows);
+    }
+    data::Statistics answer;
+    answer.samples = kept.samples;
+    for (const std::string& name : request.values)
+      if (const auto found = kept.values.find(name); found != kept.values.end()) answer.values.insert(*found);
+    for (const data::OperandKey& key : request.rows)
+      if (const auto found = kept.rows.find(key); found != kept.rows.end()) answer.rows.insert(*found);
+    return answer;
+  }
+  Result<std::vector<std::vector<data::Difference>>> compare(const Model& reference, const Model& model, const std::vector<data::ValuePair>& pairs,
+                                                             std::optional<std::size_t> max_samples) override {
+    return inner_.compare(reference, model, pairs, max_samples);
+  }
+  [[nodiscard]] bool has_samples() const override { return inner_.has_samples(); }
+
+ private:
+  data::Measure& inner_;
+  std::map<std::string, data::Statistics> kept_;
+};
+
+std::vector<passes::RangeMethod> other_ranges(const passes::RangeMethod& present) {
+  using Kind = passes::RangeMethod::Kind;
+  std::vector<passes::RangeMethod> methods{{Kind::minmax}, {Kind::mse}, {Kind::percentile, 99.99}, {Kind::percentile, 99.9}, {Kind::entropy}};
+  std::erase(methods, present);
+  return methods;
+}
+
+passes::Recipe with_fix(passes::Recipe recipe, const ExplainFix& fix) {
+  passes::NodeChoice& choice = recipe.nodes[fix.node];
+  if (fix.key == "precision") choice.precision = fix.value;
+  else choice.range = *passes::parse_range_method(fix.value);
+  return recipe;
+}
+
+void best_first(std::vector<ExplainFix>& fixes) {
+  std::stable_sort(fixes.begin(), fixes.end(), [](const ExplainFix& a, const ExplainFix& b) { return a.gain_db > b.gain_db; });
+}
+
+// What could help a layer, untried.
+std::vector<ExplainFix> candidates(const passes::ComparedLayer& layer, const report::ExplainLayer& row, const Model& reference,
+                                   const passes::Recipe& recipe) {
+  std::vector<ExplainFix> fixes;
+  const std::string& node = layer.reference_node;
+  if (!node.empty()) {
+    const auto choice = recipe.nodes.find(node);
+    const std::string present = choice != recipe.nodes.end() && choice->second.precision ? *choice->second.precision : recipe.precision;
+    if (present == "int4" && layer.weights.valid()) fixes.push_back({node, "precision", "int8", 0, ""});
+    fixes.push_back({node, "precision", "float32", 0, ""});
+  }
+  // The range of the result, or of what the main cause says it reads.
+  std::vector<std::string> makers;
+  if (layer.rounding && !layer.reference_producer.empty()) makers.push_back(layer.reference_producer);
+  const bool reads = !row.causes.empty() && row.causes[0].text.find("its input") != std::string::npos;
+  for (const auto& input : layer.inputs) {
+    const ValueId value = reference.graph.find_value(input.reference_value);
+    const NodeId maker = value.valid() ? reference.graph.value(value).producer : NodeId();
+    const bool named = reads && row.causes[0].text.find("\"" + printable(input.reference_value, 80) + "\"") != std::string::npos;
+    if (named && input.rounding && maker.valid()) makers.push_back(reference.graph.node(maker).name);
+  }
+  for (const std::string& maker : makers) {
+    const auto choice = recipe.nodes.find(maker);
+    const auto present = choice != recipe.nodes.end() && choice->second.range ? *choice->second.range : recipe.range;
+    for (const passes::RangeMethod& method : other_ranges(present)) fixes.push_back({maker, "range", passes::to_string(method), 0, ""});
+  }
+  return fixes;
+}
+
+// Recipes tried by quantizing again.
+class Requantizing {
+ public:
+  Requantizing(const Explained& explained, report::ExplainRecord& record) : explained_(explained), record_(record), measure_(*explained.calibration) {}
+
+  Result<double> error_of(passes::Recipe recipe) {
+    Model model = *explained_.reference;
+    BEVEL_TRY([[maybe_unused]] const Quantized quantized, quantize_model(model, recipe, &measure_));
+    return output_error(*explained_.judge, *explained_.reference, model, kTrialSamples);
+  }
+
+  Status run(const passes::SideBranches& branches, const std::vector<std::size_t>& order) {
+    const passes::Recipe& recipe = *explained_.recipe;
+    // Where weights are rounded by looking at samples, which takes long, trials look for the best range of each layer with nearest ones first.
+    passes::Recipe quick = recipe;
+    const bool slow = recipe.rounding == "second-order";
+    if (slow) quick.rounding = "nearest";
+    BEVEL_TRY(const double before, error_of(recipe));
+    BEVEL_TRY(const double quick_before, slow ? error_of(quick) : Result<double>(before));
+    for (const std::size_t index : order) {
+      report::ExplainLayer& row = record_.layers[index];
+      row.fixes = candidates(branches.layers()[index], row, *explained_.reference, recipe);
+      for (ExplainFix& fix : row.fixes) {
+        BEVEL_TRY(const double after, error_of(with_fix(quick, fix)));
+        fix.gain_db = gain(quick_before, after);
+        fix.measured_by = slow ? "requantized-nearest" : "requantized";
+      }
+      best_first(row.fixes);
+      if (!slow || row.fixes.empty() || row.fixes[0].gain_db < kWorthALine) continue;
+      BEVEL_TRY(const double after, error_of(with_fix(recipe, row.fixes[0])));
+      row.fixes[0].gain_db = gain(before, after);
+      row.fixes[0].measured_by = "requantized";
+    }
+    return together(order, before);
+  }
+
+ private:
+  // Adds the layers' best lines one by one, the best first, as long as the outputs gain.
+  Status together(const std::vector<std::size_t>& order, double before) {
+    std::vector<ExplainFix> best;
+    for (const std::size_t index : order) {
+      const auto& fixes = record_.layers[index].fixes;
+      if (fixes.empty() || fixes[0].gain_db < kWorthALine) continue;
+      const bool known = std::any_of(best.begin(), best.end(), [&](const ExplainFix& other) { return other.node == fixes[0].node && other.key == fixes[0].key; });
+      if (!known) best.push_back(fixes[0]);
+    }
+    best_first(best);
+    passes::Recipe recipe = *explained_.recipe;
+    double error = before;
+    for (const ExplainFix& fix : best) {
+      BEVEL_TRY(const double after, error_of(with_fix(recipe, fix)));
+      if (gain(error, after) < kWorthALine) continue;
+      recipe = with_fix(recipe, fix);
+      error = after;
+      record_.recipe_lines.push_back(fix);
+    }
+    if (record_.recipe_lines.empty()) return {};
+    record_.recipe_gain_db = gain(before, error);
+    record_.recipe = passes::to_json(recipe);
+    return {};
+  }
+
+  const Explained& explained_;
+  report::ExplainRecord& record_;
+  KeepingMeasure measure_;
+};
+
+// A model that somebody else quantized is patched: the layer as in float, its result rounded to another grid.
+Status patch(const Explained& explained, const passes::SideBranches& branches, const MeasuredValues& measured,
+             const std::vector<std::size_t>& order, report::ExplainRecord& record) {
+  BEVEL_TRY(const double before, output_error(*explained.judge, *explained.reference, *explained.model, kTrialSamples));
+  const auto tried = [&](const std::optional<Model>& model, std::vector<ExplainFix>& fixes, ExplainFix fix) -> Status {
+    if (!model) return {};
+    BEVEL_TRY(const double after, output_error(*explained.judge, *explained.reference, *model, kTrialSamples));
+    fix.gain_db = gain(before, after);
+    fixes.push_back(std::move(fix));
+    return {};
+  };
+  for (const std::size_t index : order) {
+    const passes::ComparedLayer& layer = branches.layers()[index];
+    std::vector<ExplainFix>& fixes = record.layers[index].fixes;
+    const std::string& node = explained.own_reference ? layer.node : layer.reference_node;
+    const std::string& maker = explained.own_reference ? layer.node : layer.reference_producer;
+    if (!node.empty()) BEVEL_TRY_STATUS(tried(branches.with_float_layer(index), fixes, {node, "precision", "float32", 0, "patched"}));
+    const auto seen = measured.values.find(layer.reference_value);
+    if (layer.rounding && seen != measured.values.end() && !maker.empty()) {
+      for (const passes::RangeMethod& method : other_ranges({passes::RangeMethod::Kind::automatic})) {
+        passes::Rounding other = *layer.rounding;
+        const bool symmetric = other.qmin == -32768;
+        const int bits = dtype_bits(other.dtype);
+        const passes::Range range = passes::choose_range(seen->second, method, bits, symmetric);
+        other.grid = symmetric ? passes::symmetric_grid(range, other.qmax) : passes::affine_grid(range, other.qmin, other.qmax);
+        if (other == *layer.rounding) continue;
+        BEVEL_TRY_STATUS(tried(branches.with_rounding(index, other), fixes, {maker, "range", passes::to_string(method), 0, "patched"}));
+      }
+    }
+    best_first(fixes);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<data::ValuePair> output_pairs(const Model& reference, const Model& model) {
+  const Graph &to = reference.graph, &from = model.graph;
+  std::vector<data::ValuePair> pairs;
+  for (std::size_t i = 0; i < to.outputs().size(); ++i) {
+    const Value& value = to.value(to.outputs()[i]);
+    if (value.type.is_tensor() && value.type.dtype != DType::undefined && !is_floating(value.type.dtype)) continue;
+    ValueId other = from.find_value(value.name);
+    if (!other.valid() || from.value(other).output_slots == 0) other = i < from.outputs().size() ? from.outputs()[i] : ValueId();
+    if (other.valid()) pairs.push_back({value.name, from.value(other).name});
+  }
+  return pairs;
+}
+
+Result<double> output_error(data::Measure& judge, const Model& reference, const Model& model, std::optional<std::size_t> max_samples) {
+  const auto pairs = output_pairs(reference, model);
+  if (pairs.empty()) return fail_input("no output of the model is a float tensor, and errors are measured at the outputs");
+  BEVEL_TRY(const auto differences, judge.compare(reference, model, pairs, max_samples));
+  double sum = 0;
+  for (const auto& samples : differences) {
+    double signal = 0, noise = 0;
+    for (const data::Difference& one : samples) {
+      signal += one.signal;
+      noise += one.noise;
+    }
+    sum += signal > 0 ? noise / signal : noise > 0 ? 1.0 : 0.0;
+  }
+  return sum / static_cast<double>(differences.size());
+}
+
+Status try_fixes(const Explained& explained, const passes::SideBranches& branches, const MeasuredValues& measured,
+                 const std::vector<std::size_t>& order, report::ExplainRecord& record) {
+  if (explained.recipe == nullptr) return patch(explained, branches, measured, order, record);
+  return Requantizing(explained, record).run(branches, order);
+}
+
+}  // namespace bevel::driver
