@@ -23,8 +23,10 @@ for target in stm32l4r5 x86-64; do
   "$bevel" calibrate "$data/model.onnx" --calib "$data/calib.json" "${samples[@]}" -j1 -o "$work/p1" > /dev/null
   "$bevel" calibrate "$data/model.onnx" --calib "$data/calib.json" "${samples[@]}" -j2 -o "$work/p2" > /dev/null
   cmp "$work/p1" "$work/p2"
-  "$bevel" quantize "$data/model.onnx" --profile "$work/p1" --target $target -o "$work/from_profile.onnx" > /dev/null
-  cmp "$work/from_profile.onnx" "$work/first/model.int8.onnx" || { echo "FAILED: quantize --profile differs from compile"; exit 1; }
+  # What a profile can answer gives the same bytes from samples.
+  compile "$data" $target --preset fast --range mse --out "$work/fast"
+  "$bevel" quantize "$data/model.onnx" --profile "$work/p1" --target $target --preset fast --range mse -o "$work/from_profile.onnx" > /dev/null
+  cmp "$work/from_profile.onnx" "$work/fast/model.int8.onnx" || { echo "FAILED: quantize --profile differs from compile"; exit 1; }
   "$bevel" emit-c "$work/first/model.int8.onnx" -o "$work/emitted" > /dev/null
   for file in model.c model.h model.bvl; do
     cmp "$work/emitted/$file" "$work/first/$file" || { echo "FAILED: emit-c differs from compile"; exit 1; }
