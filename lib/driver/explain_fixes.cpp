@@ -130,15 +130,26 @@ class Requantizing {
         fix.measured_by = slow ? "requantized-nearest" : "requantized";
       }
       best_first(row.fixes);
-      if (!slow || row.fixes.empty() || row.fixes[0].gain_db < kWorthALine) continue;
-      BEVEL_TRY(const double after, error_of(with_fix(recipe, row.fixes[0])));
-      row.fixes[0].gain_db = gain(before, after);
-      row.fixes[0].measured_by = "requantized";
+      if (slow) BEVEL_TRY_STATUS(measure_finalists(row.fixes, before));
     }
     return together(order, before);
   }
 
  private:
+  // The best by nearest weights, as they will be; these then stand first.
+  Status measure_finalists(std::vector<ExplainFix>& fixes, double before) {
+    constexpr std::size_t kFinalists = 2;
+    const std::size_t count = std::min(kFinalists, fixes.size());
+    for (std::size_t i = 0; i < count; ++i) {
+      BEVEL_TRY(const double after, error_of(with_fix(*explained_.recipe, fixes[i])));
+      fixes[i].gain_db = gain(before, after);
+      fixes[i].measured_by = "requantized";
+    }
+    std::stable_sort(fixes.begin(), fixes.begin() + static_cast<std::ptrdiff_t>(count),
+                     [](const ExplainFix& a, const ExplainFix& b) { return a.gain_db > b.gain_db; });
+    return {};
+  }
+
   // Adds the layers' best lines one by one, the best first, as long as the outputs gain.
   Status together(const std::vector<std::size_t>& order, double before) {
     std::vector<ExplainFix> best;
