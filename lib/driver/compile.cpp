@@ -10,6 +10,7 @@
 #include "lib/driver/in_opset.h"
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
+#include "lib/driver/precision_search.h"
 #include "lib/driver/quantize_leg.h"
 #include "lib/driver/runnable.h"
 #include "lib/driver/samples.h"
@@ -150,6 +151,12 @@ Status simplify_and_quantize(Bag& bag) {
         "model.int8.onnx has uint8 activations; model.c and model.bvl hold the same integers as int8: uint8 - 128, with the same "
         "scales and zero points 128 lower");
   bag.int8 = bag.simplified;
+  if (request.recipe.precision && !request.dry_run) {
+    BEVEL_TRY(PrecisionChoice choice, of_file(request.model, search_precision(bag.simplified, bag.recipe, *calibration.measure, &bag.pool,
+                                                                              request.max_drop.value_or(kSearchDrop))));
+    for (std::string& line : describe(choice)) bag.record.notes.push_back(std::move(line));
+    bag.recipe = std::move(choice.recipe);
+  }
   BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(bag.int8, bag.recipe, calibration.measure.get(), &bag.pool)));
   bag.record.stays_float = std::move(quantized.stays_float);
   bag.record.notes.insert(bag.record.notes.end(), quantized.notes.begin(), quantized.notes.end());

@@ -7,6 +7,7 @@
 #include "lib/driver/in_opset.h"
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
+#include "lib/driver/precision_search.h"
 #include "lib/driver/quantize_leg.h"
 #include "lib/driver/recording_measure.h"
 #include "lib/driver/runnable.h"
@@ -325,6 +326,13 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   BEVEL_TRY(auto calibration,
             optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool,
                                  source.bounds));
+  if (request.recipe.precision && !request.dry_run) {
+    if (!calibration) return fail(ExitCode::usage, "--precision auto measures layers on samples: give --calib DATA.");
+    BEVEL_TRY(PrecisionChoice choice, of_file(request.model, search_precision(model, recipe, *calibration->measure, &pool,
+                                                                              request.max_drop.value_or(kSearchDrop))));
+    for (std::string& line : describe(choice)) record.notes.push_back(std::move(line));
+    recipe = std::move(choice.recipe);
+  }
   BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr, &pool)));
   record.stays_float = std::move(quantized.stays_float);
   record.notes.insert(record.notes.end(), quantized.notes.begin(), quantized.notes.end());

@@ -37,6 +37,7 @@ Result<std::string> one_of(const char* flag, const std::string& text, std::span<
 
 Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Model& model) {
   const Graph& graph = model.graph;
+  if (flags.precision && *flags.precision != "auto") return fail(ExitCode::usage, "--precision '{}': expected auto.", printable(*flags.precision));
   if (flags.recipe && flags.preset) return fail(ExitCode::usage, "--recipe and --preset exclude each other: give one of them.");
   BEVEL_TRY(passes::Recipe recipe, recipe_of_preset(flags.preset.value_or(std::string(kDefaultPreset)), model));
   if (flags.recipe) {

@@ -15,6 +15,7 @@ namespace bevel::driver {
 struct RecipeFlags {
   std::optional<std::filesystem::path> recipe;
   std::optional<std::string> preset;       // instead of a recipe; presets.h
+  std::optional<std::string> precision;    // "auto": searched, precision_search.h
   std::vector<std::string> keep_float;     // node names, or op types
   std::optional<std::string> range;        // "minmax", ...
   std::optional<std::string> activations;  // as in the recipe

@@ -61,6 +61,8 @@ Command compile_command() {
            {"--preset", &request.recipe.preset, "fast: int8, weights rounded to nearest, one pass over the samples; balanced (default): channels equalized and weights rounded by "
             "second moments, 1 to 12 dB more at the outputs, up to a minute for 100 images; int4: as balanced, weights of 4 bits but for the "
             "first, last and depthwise layers, 6 to 13 dB below balanced"},
+           {"--precision", &request.recipe.precision, "auto: as many layers with 4-bit weights as --max-drop allows (default 1 point), measured layer by layer "
+            "and then together"},
            {"--recipe", &request.recipe.recipe, "a recipe; that of an earlier output gives the same bytes"},
            {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; a list (Conv,Add), may be repeated"},
            {"--range", &request.recipe.range, "auto (default), minmax, percentile[:99.9], mse or entropy"},

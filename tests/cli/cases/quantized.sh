@@ -30,5 +30,9 @@ check warns_compile   0 'warning .*far from.*Worst layers' compile $far --target
 check drop_quantize   4 'max-drop.*Worst layers by SQNR'   quantize $far --max-drop 1 -o out/q.onnx
 prepare="$bevel calibrate small.onnx --calib good.json -o p > /dev/null"
 check not_measured    0 'accuracy +not measured'           compile small.onnx --target stm32l4r5 --profile p --out out
+check precision_prof  2 '\-\-precision auto measures'      quantize small.onnx --profile p --precision auto -o out/q.onnx
 check drop_on_nothing 2 '\-\-max-drop needs samples'       quantize small.onnx --profile p --max-drop 1 -o out/q.onnx
 prepare=
+check precision_word  2 "\-\-precision 'best': expected auto"  quantize small.onnx --calib good.json --precision best -o out/q.onnx
+search="$fashion/model.onnx --calib $fashion/calib.json --eval $fashion/eval.json --samples 60"
+check precision_auto  0 'precision auto: [1-9][0-9]* of [0-9]+ layers have 4-bit weights'  quantize $search --precision auto --max-drop 5 -o out/q.onnx
