@@ -390,7 +390,7 @@ Result<report::WriteRecord> emit_c(const EmitRequest& request) {
   BEVEL_TRY(const Samples samples, random_samples(after->inputs()));
   WorkerPool pool(request.threads);
   BEVEL_TRY(const Measured measured,
-            measure_side_by_side({before.get(), lowered.get(), after.get()}, {{0, 2}, {1, 2}}, *samples.dataset, pool, "check"));
+            of_file(request.model, measure_side_by_side({before.get(), lowered.get(), after.get()}, {{0, 2}, {1, 2}}, *samples.dataset, pool, "check")));
   record.samples = samples.source;
   record.outputs = measured.pairs[0];
   BEVEL_TRY_STATUS(require_same_values(measured.pairs[1], "the Program in the C runtime against its model"));
