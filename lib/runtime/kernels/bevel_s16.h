@@ -9,6 +9,12 @@
 
 #define BVL_RUN_S16 256
 
+/* A bias, as the accumulator starts from it: no file's can push a sum out of 64 bits (products stay below 2^53). */
+static inline int64_t bvl_bias_s16(int64_t bias) {
+  const int64_t limit = (int64_t)1 << 62;
+  return bias > limit ? limit : bias < -limit ? -limit : bias;
+}
+
 /* clamp(round_half_even(float(acc) * multiplier), low, high). */
 static inline int16_t bvl_requantize_s16(int64_t acc, float multiplier, float low, float high) {
   const int32_t narrow = (int32_t)acc;

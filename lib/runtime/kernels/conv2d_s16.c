@@ -28,7 +28,7 @@ BVL_LINKAGE void bvl_conv2d_s16(const void* params, const void* const* in, void*
       const int32_t last = (group + 1) * out_group - 1;
       for (int32_t c0 = group * out_group; c0 <= last; c0 += 2) {
         const int32_t c1 = bvl_min(c0 + 1, last);
-        int64_t acc[4] = {bias[c0], bias[c0], bias[c1], bias[c1]};
+        int64_t acc[4] = {bvl_bias_s16(bias[c0]), bvl_bias_s16(bias[c0]), bvl_bias_s16(bias[c1]), bvl_bias_s16(bias[c1])};
         bvl_dot_2x2_s16(weights + c0 * depth, weights + c1 * depth, scratch, depth, acc);
         y0[c0] = bvl_requantize_s16(acc[0], multipliers[c0], low, high);
         y0[c1] = bvl_requantize_s16(acc[2], multipliers[c1], low, high);

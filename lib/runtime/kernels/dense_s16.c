@@ -22,7 +22,7 @@ BVL_LINKAGE void bvl_dense_s16(const void* params, const void* const* in, void* 
       for (int32_t i = 0; i < 4; ++i) { /* past the end the last channel is computed again */
         const int32_t channel = bvl_min(c + i, last);
         w[i] = weights + channel * p->in_c;
-        acc[i] = bias[channel];
+        acc[i] = bvl_bias_s16(bias[channel]);
       }
       for (int32_t k = 0; k < p->in_c; k += BVL_RUN_S16) {
         bvl_run_1x4_s16(x + k, w[0] + k, w[1] + k, w[2] + k, w[3] + k, bvl_min(BVL_RUN_S16, p->in_c - k), acc);

@@ -41,13 +41,13 @@ BVL_LINKAGE void bvl_depthwise_conv2d_s16(const void* params, const void* const*
             w += channels;
           }
         }
-        y[c] = bvl_requantize_s16(bias[c] + (int32_t)a0, multipliers[c], low, high);
-        y[c + 1] = bvl_requantize_s16(bias[c + 1] + (int32_t)a1, multipliers[c + 1], low, high);
-        y[c + 2] = bvl_requantize_s16(bias[c + 2] + (int32_t)a2, multipliers[c + 2], low, high);
-        y[c + 3] = bvl_requantize_s16(bias[c + 3] + (int32_t)a3, multipliers[c + 3], low, high);
+        y[c] = bvl_requantize_s16(bvl_bias_s16(bias[c]) + (int32_t)a0, multipliers[c], low, high);
+        y[c + 1] = bvl_requantize_s16(bvl_bias_s16(bias[c + 1]) + (int32_t)a1, multipliers[c + 1], low, high);
+        y[c + 2] = bvl_requantize_s16(bvl_bias_s16(bias[c + 2]) + (int32_t)a2, multipliers[c + 2], low, high);
+        y[c + 3] = bvl_requantize_s16(bvl_bias_s16(bias[c + 3]) + (int32_t)a3, multipliers[c + 3], low, high);
       }
       for (int32_t c = blocks; c < channels; ++c) {
-        int64_t acc = bias[c];
+        int64_t acc = bvl_bias_s16(bias[c]);
         const int32_t channel = c / per_input;
         for (int32_t ky = ky0; ky < ky0 + tap_rows; ++ky) {
           const int8_t* w = weights + (ky * p->kernel_w + kx0) * channels + c;

@@ -2,6 +2,7 @@
 #if defined(__AVX2__)
 #include "lib/runtime/arch/avx2/avx2_s16.h"
 #include "lib/runtime/kernel_table.h"
+#include "lib/runtime/kernels/bevel_s16.h"
 #include "lib/runtime/kernels/bevel_conv_gather_s16.h"
 
 void bvl_conv2d_s16_avx2(const void* params, const void* const* in, void* const* out, void* scratch, uint32_t begin,
@@ -31,7 +32,7 @@ void bvl_conv2d_s16_avx2(const void* params, const void* const* in, void* const*
         for (int32_t i = 0; i < 4; ++i) { /* past the end the last channel is computed again */
           const int32_t channel = bvl_min(c + i, last);
           rows[i] = weights + channel * depth;
-          acc[0][i] = acc[1][i] = bias[channel];
+          acc[0][i] = acc[1][i] = bvl_bias_s16(bias[channel]);
         }
         bvl_avx2_dot_s16(rows, weights_end, patches, patches + patch, patches + 2 * patch, depth, acc);
         for (int32_t j = 0; j < 2; ++j) {
