@@ -59,8 +59,8 @@ Command compile_command() {
            {"--max-drop", &request.max_drop, "fail (exit 4) when the metric drops by more points; agreement without labels"},
            {"--budget", &request.budget, "ram=64K,flash=256K,latency=50ms,energy=2mJ (K = 1024); default: the device's memory"},
            {"--preset", &request.recipe.preset, "fast: int8, weights rounded to nearest, one pass over the samples; balanced (default): channels equalized and weights rounded by "
-            "second moments, 1 to 12 dB more at the outputs, up to a minute for 100 images; int4: as balanced, weights of 4 bits but for the "
-            "first, last and depthwise layers, 6 to 13 dB below balanced"},
+            "second moments, one look at the samples per layer, mostly 1 to 6 dB more at the outputs; int4: as balanced, weights of 4 bits but for the "
+            "first, last and depthwise layers, mostly 5 to 13 dB below balanced"},
            {"--precision", &request.recipe.precision, "auto: as many layers with 4-bit weights as --max-drop allows (default 1 point), measured layer by layer "
             "and then together"},
            {"--recipe", &request.recipe.recipe, "a recipe; that of an earlier output gives the same bytes"},

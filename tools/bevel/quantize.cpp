@@ -24,8 +24,8 @@ Command quantize_command() {
            {"--max-drop", &request.max_drop, "fail (exit 4) when the metric drops by more points; agreement without labels"},
            {"--target", &request.target, "take the activations' dtype from this device (default int8)"},
            {"--preset", &request.recipe.preset, "fast: int8, weights rounded to nearest, one pass over the samples; balanced (default): channels equalized and weights rounded by "
-            "second moments, 1 to 12 dB more at the outputs, up to a minute for 100 images; int4: as balanced, weights of 4 bits but for the "
-            "first, last and depthwise layers, 6 to 13 dB below balanced"},
+            "second moments, one look at the samples per layer, mostly 1 to 6 dB more at the outputs; int4: as balanced, weights of 4 bits but for the "
+            "first, last and depthwise layers, mostly 5 to 13 dB below balanced"},
            {"--precision", &request.recipe.precision, "auto: as many layers with 4-bit weights as --max-drop allows (default 1 point), measured layer by layer "
             "and then together"},
            {"--recipe", &request.recipe.recipe, "a recipe: precision and range per node"},
