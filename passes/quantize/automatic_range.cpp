@@ -5,25 +5,12 @@
 #include <optional>
 
 #include "lib/ops/product_view.h"
+#include "lib/support/random.h"
 
 namespace bevel::passes {
 namespace {
 
 constexpr std::int64_t kMaxProjections = 16;
-
-// Signs for random combinations of channels, the same in every run: S. Vigna's SplitMix64, started at a fixed number.
-class Signs {
- public:
-  double next() {
-    std::uint64_t z = (state_ += 0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return ((z ^ (z >> 31)) & 1) != 0 ? 1.0 : -1.0;
-  }
-
- private:
-  std::uint64_t state_ = 0;
-};
 
 bool reads_rows(const Graph& graph, const Node& node, const ops::Facts& facts) {
   if (facts.value.quant != ops::QuantRole::bilinear || node.inputs.size() < 2) return false;
@@ -51,13 +38,13 @@ std::optional<Consumer> consumer_of(const Graph& graph, const Node& node, const 
   const auto size = static_cast<std::size_t>(view->groups * consumer.projections * view->k);
   consumer.vectors.assign(size, 0.0);
   const auto values = weight.values<float>();
-  Signs signs;
+  Random signs(0);  // random combinations of channels, the same in every run
   for (std::int64_t group = 0; group < view->groups; ++group) {
     for (std::int64_t p = 0; p < consumer.projections; ++p) {
       double* vector = consumer.vectors.data() + (group * consumer.projections + p) * view->k;
       const bool combine = view->channels > kMaxProjections;
       for (std::int64_t channel = combine ? 0 : p; channel < (combine ? view->channels : p + 1); ++channel) {
-        const double sign = combine ? signs.next() : 1.0;
+        const double sign = combine && (signs.next() & 1) == 0 ? -1.0 : 1.0;
         for (std::int64_t i = 0; i < view->k; ++i)
           vector[i] += sign * static_cast<double>(values[static_cast<std::size_t>(view->weight_index(group, channel, i))]);
       }
