@@ -103,7 +103,7 @@ Status Asked::resolve() {
     const Part part = part_within(*stepped_, inner);
     needed.insert(part.inputs.begin(), part.inputs.end());
     eval::EvalOptions options = activations_.options_;
-    options.use_kernels = false;
+    options.kernels = eval::Kernels::none;
     within_run_ = std::make_unique<Runner>();
     within_run_->inputs = part.inputs;
     BEVEL_TRY(within_run_->evaluator, eval::Evaluator::create(cut_model(*stepped_, part, inner), options));
@@ -167,7 +167,7 @@ Result<std::shared_ptr<const Asked::Runner>> Asked::runner(const std::vector<boo
   fresh->inputs = part.inputs;
   if (!part.nodes.empty()) {
     eval::EvalOptions options = activations_.options_;
-    options.use_kernels = stepped_->kernels;
+    options.kernels = stepped_->kernels;
     // What is kept on the way is looked at, too.
     std::set<ValueId> looked_at(needed_.begin(), needed_.end());
     looked_at.insert(kept_.begin(), kept_.end());

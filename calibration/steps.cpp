@@ -50,24 +50,33 @@ Result<SteppedModel> stepped_model(const Model& model, const eval::EvalOptions& 
   const Graph& graph = stepped.model.graph;
   // As the evaluator decides (lib/eval/evaluator.cpp).
   plan::Grouping grouping;
-  if (options.use_kernels.value_or(true)) {
+  if (options.kernels != eval::Kernels::none) {
     grouping = plan::group_graph(stepped.model);
-    stepped.kernels = options.use_kernels.has_value() || std::any_of(grouping.groups.begin(), grouping.groups.end(),
-                                                                     [](const plan::Group& group) { return group.integer; });
+    const bool integer = std::any_of(grouping.groups.begin(), grouping.groups.end(), [](const plan::Group& group) { return group.integer; });
+    if (options.kernels == eval::Kernels::all || integer)
+      stepped.kernels = options.kernels == eval::Kernels::integer ? eval::Kernels::integer : eval::Kernels::all;
   }
-  if (stepped.kernels) {
+  std::vector<bool> alone(graph.node_capacity(), false);
+  const auto add_alone = [&](NodeId id) {
+    if (alone[id.index]) return;
+    alone[id.index] = true;
+    RunStep step = described(graph, {id});
+    for (const ValueId output : graph.node(id).outputs)
+      if (output.valid()) step.makes.push_back(output);
+    stepped.steps.push_back(std::move(step));
+  };
+  if (stepped.kernels == eval::Kernels::none) {
+    for (const NodeId id : graph.node_order()) add_alone(id);
+  } else {
     for (const plan::Group& group : grouping.groups) {
+      if (!group.integer && stepped.kernels == eval::Kernels::integer) {
+        for (const NodeId id : group.members) add_alone(id);
+        continue;
+      }
       RunStep step = described(graph, group.members);
-      step.integer = group.integer;
+      step.way = group.integer ? RunStep::Way::integer_group : RunStep::Way::group;
       for (const plan::GroupEdge& edge : group.outputs)
         if (edge.border.valid()) step.makes.push_back(edge.border);
-      stepped.steps.push_back(std::move(step));
-    }
-  } else {
-    for (const NodeId id : graph.node_order()) {
-      RunStep step = described(graph, {id});
-      for (const ValueId output : graph.node(id).outputs)
-        if (output.valid()) step.makes.push_back(output);
       stepped.steps.push_back(std::move(step));
     }
   }

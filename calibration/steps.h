@@ -17,13 +17,13 @@ struct RunStep {
   std::vector<NodeId> nodes;
   std::vector<ValueId> reads;  // from outside; constants left out
   std::vector<ValueId> makes;  // what other steps find of it
-  bool integer = false;        // an integer group
+  enum class Way { node, group, integer_group } way = Way::node;  // groups by the runtime's kernels
 };
 
 // Ids are of the prepared model's graph.
 struct SteppedModel {
   Model model;                     // prepared: lifted to the base opset, types inferred
-  bool kernels = false;            // groups run the runtime's kernels
+  eval::Kernels kernels = eval::Kernels::none;  // never automatic
   std::vector<RunStep> steps;      // in the order of a run
   static constexpr std::size_t kNoStep = static_cast<std::size_t>(-1);
   std::vector<std::size_t> maker;  // by value: the step that makes it

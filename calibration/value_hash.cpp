@@ -36,7 +36,7 @@ class Hasher {
   void add(const RunStep& step) {
     const std::set<ValueId> makes(step.makes.begin(), step.makes.end());
     // What lies within a group is as reference evaluation makes it.
-    if (stepped_.kernels) {
+    if (step.way != RunStep::Way::node) {
       for (const NodeId id : step.nodes) {
         const std::string hash = node_hash(id, "reference");
         const Node& node = graph_.node(id);
@@ -48,7 +48,7 @@ class Hasher {
     }
     if (step.makes.empty()) return;
     Canonical text([this](const Tensor& tensor) { return tensors_(tensor); });
-    text.add(!stepped_.kernels ? "node" : step.integer ? "integer group" : "group");
+    text.add(step.way == RunStep::Way::node ? "node" : step.way == RunStep::Way::integer_group ? "integer group" : "group");
     for (const NodeId id : step.nodes) {
       text.add(node_hash(id, "member"));
       // Which of the results the rest of the model finds.

@@ -15,7 +15,9 @@ Result<Calibration> calibrate_on_samples(const std::filesystem::path& data, cons
   Calibration calibration;
   calibration.source = samples.source;
   calibration.dataset = std::move(samples.dataset);
-  calibration.measure = calibration::measure_by_running(*calibration.dataset, pool, bounds.eval_options());
+  eval::EvalOptions options = bounds.eval_options();
+  options.kernels = eval::Kernels::integer;
+  calibration.measure = calibration::measure_by_running(*calibration.dataset, pool, options);
   return calibration;
 }
 

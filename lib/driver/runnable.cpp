@@ -106,7 +106,7 @@ Result<std::unique_ptr<Runnable>> runnable_of(const Model& model, const std::str
 
 eval::EvalOptions evaluated_by_kernels(const Bounds& bounds) {
   eval::EvalOptions options = bounds.eval_options();
-  options.use_kernels = true;
+  options.kernels = eval::Kernels::all;
   return options;
 }
 

@@ -196,7 +196,7 @@ double drop_in_points(const std::string& metric, double reference, double test) 
 Result<std::map<std::string, double>> layer_sqnr(const Model& reference, const Model& quantized, const data::Dataset& dataset,
                                                  std::size_t samples, WorkerPool& pool, const Bounds& bounds) {
   eval::EvalOptions float_options = bounds.eval_options();
-  float_options.use_kernels = false;
+  float_options.kernels = eval::Kernels::none;
   BEVEL_TRY(auto float_evaluator, eval::Evaluator::create(reference, float_options));
   BEVEL_TRY(auto int8_evaluator, eval::Evaluator::create(quantized, bounds.eval_options()));
   const std::vector<QuantizedLayer> layers = quantized_layers(float_evaluator->model(), int8_evaluator->model());

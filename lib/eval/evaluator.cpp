@@ -211,13 +211,13 @@ class GraphEvaluator final : public Evaluator {
         max_subgraph_runs_(options.max_subgraph_runs) {
     opset_ = model_.opset();
     schedule_all(model_.graph);
-    if (!options.use_kernels.value_or(true)) return;
+    if (options.kernels == Kernels::none) return;
     grouping_ = plan::group_graph(model_);
     const bool integer = std::any_of(grouping_.groups.begin(), grouping_.groups.end(),
                                      [](const plan::Group& group) { return group.integer; });
-    if (!options.use_kernels && !integer) return;
+    if (options.kernels != Kernels::all && !integer) return;
     kernels_ = std::make_unique<GroupKernels>(model_, grouping_);
-    schedules_[&model_.graph] = schedule_groups(model_.graph, grouping_);
+    schedules_[&model_.graph] = schedule_groups(model_, grouping_, options.kernels == Kernels::integer);
   }
 
   Result<std::vector<Datum>> run(std::span<const Datum> inputs, const Tap* tap) const override {

@@ -19,9 +19,16 @@ namespace bevel::eval {
 // Trips of loops (Loop, Scan, SequenceMap) and branches of If, all of one run together: a loop may be told to run 2^63 times.
 constexpr std::uint64_t kMaxSubgraphRuns = 10'000'000;
 
+// Which groups run the runtime's kernels; the rest is reference evaluation.
+enum class Kernels {
+  automatic,  // all that lower, as on the device, where the graph has integer groups; else none
+  none,
+  integer,    // those that compute with integers alone: what is in float is as it is in the float model, and as fast
+  all,
+};
+
 struct EvalOptions {
-  // Groups that lower run the runtime's kernels. Default: when the graph has integer groups. Off: reference evaluation only.
-  std::optional<bool> use_kernels;
+  Kernels kernels = Kernels::automatic;
   std::uint64_t max_memory_bytes = 0;  // cap on live tensor bytes; 0: 80 % of the machine's memory
   std::uint64_t max_subgraph_runs = kMaxSubgraphRuns;
 };

@@ -48,16 +48,18 @@ NodeId only_reader(const Graph& graph, const Node& node) {
   return value.uses[0].node;
 }
 
-// Chains of maps, each given to the node before it.
+// Chains of maps, each given to the node before it; of nodes that are steps of their own.
 void add_maps(const Model& model, const Graph& graph, Schedule& schedule) {
-  std::vector<std::size_t> step_of(graph.node_capacity());
-  for (std::size_t s = 0; s < schedule.steps.size(); ++s) step_of[schedule.steps[s].nodes[0].index] = s;
+  constexpr std::size_t kNoStep = static_cast<std::size_t>(-1);
+  std::vector<std::size_t> step_of(graph.node_capacity(), kNoStep);
+  for (std::size_t s = 0; s < schedule.steps.size(); ++s)
+    if (schedule.steps[s].group < 0) step_of[schedule.steps[s].nodes[0].index] = s;
   for (Step& step : schedule.steps) {
-    if (step.mapped_ahead.valid()) continue;
+    if (step.mapped_ahead.valid() || step.group >= 0) continue;
     NodeId last = step.nodes[0];
     while (true) {
       const NodeId next = only_reader(graph, graph.node(last));
-      if (!next.valid()) break;
+      if (!next.valid() || step_of[next.index] == kNoStep) break;
       auto map = ops::as_element_map(model, graph, next);
       if (!map) break;
       if (!step.map) {
@@ -84,15 +86,27 @@ Schedule schedule_nodes(const Model& model, const Graph& graph) {
   return schedule;
 }
 
-Schedule schedule_groups(const Graph& graph, const plan::Grouping& grouping) {
+Schedule schedule_groups(const Model& model, const plan::Grouping& grouping, bool integer_alone) {
+  const Graph& graph = model.graph;
   Schedule schedule;
   add_constants_and_inputs(graph, schedule);
+  std::vector<bool> scheduled(graph.node_capacity(), false);
   for (std::size_t g = 0; g < grouping.groups.size(); ++g) {
-    Step& step = schedule.steps.emplace_back();
-    step.nodes = grouping.groups[g].members;
-    step.group = static_cast<int>(g);
+    const plan::Group& group = grouping.groups[g];
+    if (group.integer || !integer_alone) {
+      Step& step = schedule.steps.emplace_back();
+      step.nodes = group.members;
+      step.group = static_cast<int>(g);
+      continue;
+    }
+    for (const NodeId id : group.members) {
+      if (scheduled[id.index]) continue;
+      scheduled[id.index] = true;
+      schedule.steps.emplace_back().nodes = {id};
+    }
   }
   add_last_reads(graph, schedule);
+  if (integer_alone) add_maps(model, graph, schedule);
   return schedule;
 }
 

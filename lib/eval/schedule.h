@@ -33,7 +33,8 @@ struct Schedule {
 
 // One step per node.
 Schedule schedule_nodes(const Model& model, const Graph& graph);
-// One step per group; nodes that several groups share (DequantizeLinear) are computed where needed.
-Schedule schedule_groups(const Graph& graph, const plan::Grouping& grouping);
+// One step per group of the model's top graph, or per integer group with the nodes of the others one by one; nodes that several groups
+// share (DequantizeLinear) are computed where needed.
+Schedule schedule_groups(const Model& model, const plan::Grouping& grouping, bool integer_alone);
 
 }  // namespace bevel::eval

@@ -446,7 +446,7 @@ main (float[2,3] x, bool c) => (float[2,2] y, float[3,2] z) <int8[3,2] q = rando
     std::vector<Tensor> results;
     for (const bool kernels : {true, false}) {
       eval::EvalOptions options;
-      options.use_kernels = kernels;
+      options.kernels = kernels ? eval::Kernels::all : eval::Kernels::none;
       const auto evaluator = eval::Evaluator::create(model, options);
       REQUIRE(evaluator);
       const auto outputs = (*evaluator)->run(inputs);
@@ -491,7 +491,7 @@ TEST_CASE("an index past the table is an error of the evaluator, with kernels to
   const Model model = parsed("<ir_version: 10, opset_import: [\"\" : 21]>\nmain (int64[2] i) => (float[2,10] y) <int8[7,10] q = random(1), float[] s = {0.03}>\n"
                              "{ t = DequantizeLinear (q, s) y = Gather (t, i) }");
   eval::EvalOptions options;
-  options.use_kernels = true;
+  options.kernels = eval::Kernels::all;
   const auto evaluator = eval::Evaluator::create(model, options);
   REQUIRE(evaluator);
   for (const std::int64_t index : {-8, -7, 6, 7}) {

@@ -270,9 +270,12 @@ TEST_CASE("moments, rows, channels and comparisons hang on neither threads nor w
 
 TEST_CASE("what is computed from kept values has the bits of a whole run", "[memo]") {
   const Images images(4, {1, 3, 8, 8});
-  for (const std::string& text : {float_text(), std::string(kQuantized)}) {
+  for (const auto& [text, kernels] : {std::pair(float_text(), eval::Kernels::automatic), std::pair(std::string(kQuantized), eval::Kernels::automatic),
+                                      std::pair(std::string(kQuantized), eval::Kernels::integer)}) {
     const Model model = parsed(text);
-    Activations kept(images, {}, kMemoBytes, {}), whole(images, {}, 0, {});
+    eval::EvalOptions options;
+    options.kernels = kernels;
+    Activations kept(images, options, kMemoBytes, {}), whole(images, options, 0, {});
     std::vector<std::string> names;
     for (const ValueId id : model.graph.value_ids()) {
       if (model.graph.value(id).constant || !model.graph.value(id).producer.valid()) continue;
@@ -297,7 +300,7 @@ TEST_CASE("what is computed from kept values has the bits of a whole run", "[mem
       }
     }
     // The evaluator itself, where it tells of the value.
-    auto evaluator = eval::Evaluator::create(model);
+    auto evaluator = eval::Evaluator::create(model, options);
     REQUIRE(evaluator);
     std::map<std::string, Tensor> seen;
     const eval::Tap tap = [&](const std::string& value, const Tensor& tensor) -> Status {
@@ -322,6 +325,44 @@ TEST_CASE("what is computed from kept values has the bits of a whole run", "[mem
     }
     CHECK(compared >= 7);
   }
+}
+
+TEST_CASE("with integer kernels alone, what is in float has the bits of the float model", "[memo]") {
+  const Images images(3, {1, 3, 8, 8});
+  const Model plain = parsed(R"(<ir_version: 10, opset_import: ["" : 21]>
+main (float[1,3,8,8] x) => (float[1,4,8,8] y) <float[4,3,3,3] w = random(2), float[4,4,1,1] v = random(3)> {
+  c = Conv <pads = [1, 1, 1, 1]> (x, w) r = Relu (c) y = Conv (r, v) })");
+  const Model mixed = parsed(R"(<ir_version: 10, opset_import: ["" : 21]>
+main (float[1,3,8,8] x) => (float[1,4,8,8] y, float[1,4,8,8] z)
+<float[4,3,3,3] w = random(2), float[4,4,1,1] v = random(3), int8[4,4,1,1] q = random(4), float[] s = {0.03125}, int8[] o = {0}> {
+  c = Conv <pads = [1, 1, 1, 1]> (x, w) r = Relu (c) y = Conv (r, v)
+  a = QuantizeLinear (r, s, o) b = DequantizeLinear (a, s, o) u = DequantizeLinear (q, s, o) t = Conv (b, u)
+  e = QuantizeLinear (t, s, o) z = DequantizeLinear (e, s, o) })");
+  std::map<eval::Kernels, std::vector<Datum>> found;
+  auto tensors = images.sample(1);
+  const std::vector<Datum> inputs = {(*tensors)[0]};
+  for (const eval::Kernels kernels : {eval::Kernels::integer, eval::Kernels::all}) {
+    eval::EvalOptions options;
+    options.kernels = kernels;
+    const auto evaluator = eval::Evaluator::create(mixed, options);
+    REQUIRE(evaluator);
+    found[kernels] = *(*evaluator)->run(inputs);
+  }
+  const auto reference = eval::Evaluator::create(plain);
+  REQUIRE(reference);
+  CHECK(found[eval::Kernels::integer][0].tensor()->same_bits(*(*(*reference)->run(inputs))[0].tensor()));
+  CHECK(found[eval::Kernels::integer][1].tensor()->same_bits(*found[eval::Kernels::all][1].tensor()));
+  // Nor is it computed again.
+  WorkerPool pool(1);
+  eval::EvalOptions options;
+  options.kernels = eval::Kernels::integer;
+  const auto measure = measure_by_running(images, pool, options);
+  for (const auto& model : {&plain, &plain}) REQUIRE(measure->compare(*model, *model, {{"r", "r"}, {"y", "y"}}, {}));
+  const std::size_t reads = images.reads;
+  const auto differences = measure->compare(plain, mixed, {{"y", "y"}}, {});
+  REQUIRE(differences);
+  CHECK(images.reads == reads);
+  for (const data::Difference& difference : (*differences)[0]) CHECK(difference.noise == 0);
 }
 
 TEST_CASE("a request costs what changed: samples are not read again for a layer behind a kept value", "[memo]") {
