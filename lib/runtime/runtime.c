@@ -35,19 +35,21 @@ bvl_status bvl_run(const bvl_program* program, const bvl_entry* entry, void* are
   if (((uintptr_t)arena | (uintptr_t)state) % BVL_ARENA_ALIGNMENT != 0) return BVL_ERROR_ALIGNMENT;
   if (arena_bytes < header->arena_bytes || state_bytes < header->state_bytes) return BVL_ERROR_ARENA;
   if ((arena == NULL && header->arena_bytes > 0) || (state == NULL && header->state_bytes > 0)) return BVL_ERROR_ARENA;
+  uint64_t nothing = 0;  /* where tensors without elements are when there is no memory */
+  uint8_t* const arena_base = arena != NULL ? (uint8_t*)arena : (uint8_t*)&nothing;
+  uint8_t* const state_base = state != NULL ? (uint8_t*)state : (uint8_t*)&nothing;
   const bvl_step* step = program->steps + entry->first_step;
   for (uint32_t i = 0; i < entry->step_count; ++i, ++step) {
     const void* in[BVL_MAX_OPERANDS];
     void* out[BVL_MAX_OPERANDS];
     const uint32_t* operand = program->operands + step->operands;
     for (uint32_t k = 0; k < step->input_count; ++k) {
-      in[k] = place(program, &program->tensors[*operand++], (const uint8_t*)arena, (const uint8_t*)state);
+      in[k] = place(program, &program->tensors[*operand++], arena_base, state_base);
     }
     for (uint32_t k = 0; k < step->output_count; ++k) {
-      out[k] = writable_place(&program->tensors[*operand++], (uint8_t*)arena, (uint8_t*)state);
+      out[k] = writable_place(&program->tensors[*operand++], arena_base, state_base);
     }
-    bvl_kernel_function(step->kernel)(program->params + step->params, in, out, (uint8_t*)arena + step->scratch_offset, 0,
-                                      step->range);
+    bvl_kernel_function(step->kernel)(program->params + step->params, in, out, arena_base + step->scratch_offset, 0, step->range);
   }
   return BVL_OK;
 }
