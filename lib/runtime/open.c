@@ -225,6 +225,15 @@ bvl_status bvl_open(const void* file, size_t bytes, bvl_program* program, uint32
   if (status != BVL_OK) return status;
   program->file = (const uint8_t*)file;
   program->header = (const bvl_header*)file;
+  /* Sections that are absent are empty, at an address from which none can count. */
+  program->tensors = (const bvl_tensor*)file;
+  program->quants = (const bvl_quant*)file;
+  program->steps = (const bvl_step*)file;
+  program->operands = (const uint32_t*)file;
+  program->params = (const uint32_t*)file;
+  program->entries = (const bvl_entry*)file;
+  program->constants = program->file;
+  program->strings = (const char*)file;
   status = open_sections(program, failed_index);
   if (status != BVL_OK) return status;
   for (uint32_t i = 0; i < program->tensor_count; ++i) {
