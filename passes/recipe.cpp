@@ -18,6 +18,7 @@ using Json = nlohmann::json;
 constexpr std::uint64_t kMaxChannels = INT32_MAX;
 constexpr std::string_view kPrecisions[] = {"int8", "int4", "float16", "bfloat16", "float32"};
 constexpr std::string_view kActivations[] = {"int8", "uint8", "int16", "dynamic", "float32"};
+constexpr std::string_view kNodeActivations[] = {"int16"};
 constexpr std::string_view kMatmulForms[] = {"qdq", "nbits"};
 constexpr std::string_view kRoundings[] = {"nearest", "second-order"};
 constexpr std::string_view kFormat = "bevel-recipe/1";
@@ -100,7 +101,7 @@ Status read_defaults(const Json& json, Recipe& recipe) {
 }
 
 Result<NodeChoice> read_choice(const Json& json, const std::string& where) {
-  constexpr std::string_view kKeys[] = {"precision", "range", "sparsity", "kept_channels"};
+  constexpr std::string_view kKeys[] = {"precision", "range", "activations", "sparsity", "kept_channels"};
   BEVEL_TRY_STATUS(check_keys(json, where, kKeys));
   NodeChoice choice;
   if (json.contains("precision")) {
@@ -108,6 +109,9 @@ Result<NodeChoice> read_choice(const Json& json, const std::string& where) {
   }
   if (json.contains("range")) {
     BEVEL_TRY(choice.range, range_of(json["range"], where + ".range"));
+  }
+  if (json.contains("activations")) {
+    BEVEL_TRY(choice.activations, one_of(json["activations"], where + ".activations", kNodeActivations));
   }
   if (json.contains("sparsity")) {
     const Json& value = json["sparsity"];
@@ -189,6 +193,9 @@ Status check_combination(const Recipe& recipe) {
                   "size and activations float32");
   if (activations == "dynamic" && uses(recipe, "int4"))
     return refuse("int4 weights with dynamic activations, and ONNX's integer products take 8 bits: choose int8 weights");
+  const bool wide = std::any_of(recipe.nodes.begin(), recipe.nodes.end(), [](const auto& node) { return node.second.activations.has_value(); });
+  if (wide && (activations == "float32" || activations == "dynamic"))
+    return refuse(fmt::format("int16 activations of single nodes beside {} activations: they go with int8 or uint8 ones", activations));
   if (recipe.rounding == "second-order" && activations == "dynamic")
     return refuse("second-order rounding with dynamic activations, whose weights are rounded to nearest: leave the rounding out");
   if (recipe.rounding == "second-order" && !has_integers(recipe) && any_precision(recipe, is_half))
@@ -237,6 +244,7 @@ std::string to_json(const Recipe& recipe) {
     Json one = Json::object();
     if (choice.precision) one["precision"] = *choice.precision;
     if (choice.range) one["range"] = to_string(*choice.range);
+    if (choice.activations) one["activations"] = *choice.activations;
     if (choice.sparsity) one["sparsity"] = *choice.sparsity;
     if (choice.kept_channels) one["kept_channels"] = *choice.kept_channels;
     json["nodes"][name] = std::move(one);

@@ -3,7 +3,7 @@
 //
 // { "format": "bevel-recipe/1",
 //   "defaults": { "weights": "int8", "activations": "uint8", "range": "auto", "rounding": "second-order" },
-//   "nodes": { "conv1": { "precision": "float32" }, "fc": { "precision": "int4", "range": "minmax" } } }
+//   "nodes": { "conv1": { "precision": "float32" }, "fc": { "precision": "int4", "range": "minmax" }, "add": { "activations": "int16" } } }
 //
 // What a recipe does not say is decided by the target (activations) or by the defaults below.
 #pragma once
@@ -25,6 +25,8 @@ namespace bevel::passes {
 struct NodeChoice {
   std::optional<std::string> precision;       // "int8", "int4", "float16", "bfloat16" or "float32"
   std::optional<RangeMethod> range;           // of the node's output
+  // "int16": it reads and writes 16 bits where the default is 8; values are converted where it meets others.
+  std::optional<std::string> activations;
   std::optional<double> sparsity;             // later issues: read, kept, refused with a clear message when set
   std::optional<std::int64_t> kept_channels;  // output channels that pruning leaves; as sparsity: read, kept, refused
   bool operator==(const NodeChoice&) const = default;

@@ -55,7 +55,7 @@ class Regions {
 
  private:
   [[nodiscard]] bool inside(NodeId id) const {
-    return selection_.is_integer(id) && facts_[id.index].value.quant != QuantRole::bilinear;
+    return selection_.is_integer(id) && !selection_.is_wide(id) && facts_[id.index].value.quant != QuantRole::bilinear;
   }
   // All that it computes with comes from nodes that stay in float.
   [[nodiscard]] bool reads_floats(NodeId id) const {
@@ -268,7 +268,7 @@ KeptFloat uneven_moves(const Model& model, const std::vector<ops::Facts>& facts,
     if (!selection.is_integer(id) || facts[id.index].value.quant != QuantRole::same_scale || node.outputs.empty()) continue;
     if (facts[id.index].value.data_operands.size() < 2 || !node.outputs[0].valid() || read[node.outputs[0].index]) continue;
     const Component* component = grids.of(node.outputs[0]);
-    if (component == nullptr || component->sources.size() < 2) continue;
+    if (component == nullptr || component->wide || component->sources.size() < 2) continue;
     for (const ValueId source : component->sources) {
       const data::ValueStatistics* seen = statistics_of(graph, statistics, source);
       if (seen == nullptr) continue;

@@ -4,7 +4,8 @@
 //   weights        symmetric int8 per output channel, scale = max|w| / 127; the float tensor goes, the file shrinks to a quarter. int4 (per
 //                  channel, or per block of the sum's elements) where the recipe says so
 //   biases         int32 with scale sx * sw, so that they add to the accumulator as they stand
-//   activations    asymmetric 8 bits per tensor; int8 or uint8, the same integers shifted by 128; or symmetric int16
+//   activations    asymmetric 8 bits per tensor; int8 or uint8, the same integers shifted by 128; or symmetric int16, of the model or of
+//                  single nodes, where values that others read or made in 8 bits are converted
 //   movement       (Reshape, Concat, MaxPool, ...) one scale for everything that is moved together
 //   Softmax        its stated scale, 1/256, zero point at the minimum
 // An activation function that only clamps (Relu, Clip) goes when the result's 8-bit range implies it: Q(clamp(x)) = Q(x).
@@ -68,7 +69,7 @@ class Quantizer {
   Quantizer(Model& model, const std::vector<ops::Facts>& facts, const Selection& selection, const Grids& grids,
             const ActivationFormat& format, const Recipe& recipe, bool forms_only)
       : graph_(model.graph), facts_(facts), selection_(selection), grids_(grids), format_(format),
-        constants_(model.graph, forms_only), parameters_(grids.components.size()), recipe_(recipe) {}
+        constants_(model.graph, forms_only), parameters_(2 * grids.components.size()), recipe_(recipe) {}
 
   Status run() {
     for (const NodeId id : graph_.node_order()) {
@@ -84,22 +85,38 @@ class Quantizer {
   struct Parameters {
     ValueId scale, zero_point;
   };
+  // One of the two formats of a model, and a component's grid in it.
+  struct Form {
+    const Component& component;
+    bool wide;
+    ActivationFormat format;
+    ScaleZeroPoint grid;
+  };
+  [[nodiscard]] Form form(const Component& component, bool wide) const {
+    return {component, wide, wide ? ActivationFormat::int16() : format_, wide ? component.wide_grid : component.grid};
+  }
+  // What a node reads and writes a component in.
+  [[nodiscard]] Form form_at(NodeId id, const Component& component) const {
+    const bool moves = facts_[id.index].value.quant == QuantRole::same_scale;
+    return form(component, moves ? component.wide : selection_.is_wide(id));
+  }
+
   // Constants of a component's grid, made when first needed and shared by all its Q and DQ nodes.
-  const Parameters& parameters(const Component& component) {
-    Parameters& made = parameters_[static_cast<std::size_t>(&component - grids_.components.data())];
+  const Parameters& parameters(const Form& form) {
+    Parameters& made = parameters_[2 * static_cast<std::size_t>(&form.component - grids_.components.data()) + (form.wide ? 1 : 0)];
     if (!made.scale.valid()) {
-      const std::string base(graph_.value(component.values[0]).name);
-      Tensor zero_point = Tensor::zeros(format_.dtype, {});
-      zero_point.set_from_int64(0, component.grid.zero_point);
-      made.scale = graph_.add_constant(base + "_scale", Tensor::scalar<float>(component.grid.scale));
+      const std::string base(graph_.value(form.component.values[0]).name);
+      Tensor zero_point = Tensor::zeros(form.format.dtype, {});
+      zero_point.set_from_int64(0, form.grid.zero_point);
+      made.scale = graph_.add_constant(base + "_scale", Tensor::scalar<float>(form.grid.scale));
       made.zero_point = graph_.add_constant(base + "_zero_point", std::move(zero_point));
     }
     return made;
   }
 
-  Type quantized_type(ValueId value) const {
+  Type quantized_type(ValueId value, const ActivationFormat& format) const {
     Type type = graph_.value(value).type;
-    type.dtype = format_.dtype;
+    type.dtype = format.dtype;
     return type;
   }
 
@@ -118,11 +135,12 @@ class Quantizer {
       }
       const Component* component = grids_.of(value);
       BEVEL_CHECK(component != nullptr);
-      if (input_scale == 0) input_scale = component->grid.scale;
+      const Form read = form_at(id, *component);
+      if (input_scale == 0) input_scale = read.grid.scale;
       if (is_constant) {
-        graph_.set_operand(id, index, constants_.activation(value, component->grid, format_, id));
-      } else if (!dequantized_.contains(value)) {
-        graph_.set_operand(id, index, quantized_copy(value, *component, id));
+        graph_.set_operand(id, index, constants_.activation(value, read.grid, read.format, id));
+      } else if (!dequantized_.contains(value) || read.wide != component->wide) {
+        graph_.set_operand(id, index, quantized_copy(value, read, id));
       }
     }
     if (!weight) return {};
@@ -135,14 +153,14 @@ class Quantizer {
     return {};
   }
 
-  // Q and DQ of a value that float nodes may go on reading as it is (a graph input, a float node's result).
-  ValueId quantized_copy(ValueId value, const Component& component, NodeId position) {
-    auto& made = copies_[value];
+  // Q and DQ of a value that others may go on reading as it is (a graph input, a float node's result, one of the other format).
+  ValueId quantized_copy(ValueId value, const Form& read, NodeId position) {
+    auto& made = copies_[{value, read.wide}];
     if (made.valid()) return made;
-    const Parameters& grid = parameters(component);
+    const Parameters& grid = parameters(read);
     const std::string base(graph_.value(value).name);
     const auto quantized = graph_.build_before(position, "QuantizeLinear", base + "_quantize",
-                                               {value, grid.scale, grid.zero_point}, {}, quantized_type(value));
+                                               {value, grid.scale, grid.zero_point}, {}, quantized_type(value, read.format));
     graph_.rename_value(quantized.output, base + "_quantized");
     const Type type = graph_.value(value).type;
     made = graph_
@@ -183,12 +201,13 @@ class Quantizer {
       const ValueId result = final_value(graph_, selection_, id, output);
       const Component* component = grids_.of(result);
       if (component == nullptr || !graph_.value(result).has_uses()) continue;
-      const ValueId raw = drop_implied_clamps(id, result, *component);
+      const Form made = form_at(id, *component);
+      const ValueId raw = drop_implied_clamps(id, result, made);
       const NodeId last = graph_.value(raw).producer;
-      const Parameters& grid = parameters(*component);
+      const Parameters& grid = parameters(made);
       const std::string base(graph_.value(result).name);
       const auto quantized = graph_.build_after(last, "QuantizeLinear", base + "_quantize",
-                                                {raw, grid.scale, grid.zero_point}, {}, quantized_type(result));
+                                                {raw, grid.scale, grid.zero_point}, {}, quantized_type(result, made.format));
       graph_.rename_value(quantized.output, base + "_quantized");
       Node dequantize;
       dequantize.op_type = "DequantizeLinear";
@@ -201,12 +220,12 @@ class Quantizer {
   }
 
   // Leaves `result` without producer, for the DequantizeLinear to make; gives the float value to quantize.
-  ValueId drop_implied_clamps(NodeId id, ValueId result, const Component& component) {
+  ValueId drop_implied_clamps(NodeId id, ValueId result, const Form& made) {
     auto clamps = selection_.clamps[id.index];
     ValueId raw = graph_.add_value(graph_.value(result).name + "_float", graph_.value(result).type);
     graph_.move_output(result, raw);
     while (!clamps.empty() && facts_[clamps.back().index].value.clamp &&
-           implied(*facts_[clamps.back().index].value.clamp, component.grid, format_)) {
+           implied(*facts_[clamps.back().index].value.clamp, made.grid, made.format)) {
       const NodeId clamp = clamps.back();
       clamps.pop_back();
       const auto operand = static_cast<std::size_t>(facts_[clamp.index].value.data_operands[0]);
@@ -223,13 +242,13 @@ class Quantizer {
   ActivationFormat format_;
   ConstantQuantizer constants_;
   std::vector<Parameters> parameters_;
-  std::map<ValueId, ValueId> copies_;
+  std::map<std::pair<ValueId, bool>, ValueId> copies_;  // by value and whether in 16 bits
   std::set<ValueId> dequantized_;  // results whose producer now is their DequantizeLinear
   const Recipe& recipe_;
 };
 
 ActivationFormat activation_format(const Recipe& recipe) {
-  if (recipe.activations == "int16") return {DType::int16, -32767, 32767};
+  if (recipe.activations == "int16") return ActivationFormat::int16();
   if (recipe.activations == "uint8") return {DType::uint8, 0, 255};
   return {DType::int8, -128, 127};
 }
@@ -241,7 +260,7 @@ Status reach_opset(Model& model, const Recipe& recipe) {
     return fail_input("quantize: the model is of opset {}; per-channel scales need {} or later", model.opset(), kPerAxisOpset);
   }
   bool small = recipe.precision == "int4" || recipe.activations == "int16";
-  for (const auto& [name, choice] : recipe.nodes) small = small || choice.precision == "int4";
+  for (const auto& [name, choice] : recipe.nodes) small = small || choice.precision == "int4" || choice.activations;
   if (!small || model.opset() >= kSmallIntegersOpset) return {};
   return ops::convert_opset(model, kSmallIntegersOpset);
 }

@@ -101,6 +101,42 @@ std::vector<ScaleZeroPoint> candidate_grids(const data::ValueStatistics& statist
 
 }  // namespace
 
+namespace {
+
+// Whatever makes a component in integers makes it in one format. Where only floats enter it, it is as wide as its widest reader.
+void agree_on_width(const Graph& graph, const std::vector<ops::Facts>& facts, Selection& selection, Grids& grids) {
+  const auto order = graph.node_order();
+  std::vector<bool> made(grids.components.size(), false);
+  const auto each_result = [&](NodeId id, const auto& act) {
+    for (const ValueId output : graph.node(id).outputs) {
+      const ValueId result = output.valid() ? final_value(graph, selection, id, output) : ValueId();
+      const int index = result.valid() ? grids.component_of[result.index] : -1;
+      if (index >= 0) act(static_cast<std::size_t>(index));
+    }
+  };
+  const auto computes = [&](NodeId id) { return selection.is_integer(id) && facts[id.index].value.quant != QuantRole::same_scale; };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const NodeId id : order) {
+      if (!computes(id)) continue;
+      each_result(id, [&](std::size_t index) {
+        made[index] = true;
+        if (selection.is_wide(id)) grids.components[index].wide = true;
+        else if (grids.components[index].wide) changed = selection.wide[id.index] = true;
+      });
+    }
+  }
+  for (const NodeId id : order) {
+    if (!selection.is_wide(id)) continue;
+    for (const ValueId value : quantized_operands(graph, graph.node(id), facts[id.index].value)) {
+      const auto index = static_cast<std::size_t>(grids.component_of[value.index]);
+      if (!made[index]) grids.components[index].wide = true;
+    }
+  }
+}
+
+}  // namespace
+
 Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, Selection& selection, const Recipe& recipe) {
   const Graph& graph = model.graph;
   Components components(graph.value_capacity());
@@ -148,6 +184,7 @@ Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, 
     const auto choice = recipe.nodes.find(graph.node(producer).name);
     if (choice != recipe.nodes.end()) component.method = choice->second.range;
   }
+  agree_on_width(graph, facts, selection, grids);
   return grids;
 }
 
@@ -168,13 +205,26 @@ bool wants_rows(const Grids& grids, const Recipe& recipe, const ActivationFormat
   });
 }
 
+namespace {
+
+// Stated for 8 bits from the minimum up; 16 symmetric bits divide it by 128.
+ScaleZeroPoint stated_grid(double scale, const ActivationFormat& format) {
+  return format.symmetric() ? ScaleZeroPoint{static_cast<float>(scale / 128), 0} : ScaleZeroPoint{static_cast<float>(scale), format.qmin};
+}
+
+// 16 bits resolve any range: what is clipped would be the whole error.
+ScaleZeroPoint int16_grid(const data::ValueStatistics& statistics, const Component& component) {
+  return grid_of(choose_range(statistics, {}, 16, true), component, ActivationFormat::int16());
+}
+
+}  // namespace
+
 Status choose_grids(const Graph& graph, const data::Statistics& statistics, const Recipe& recipe,
                     const ActivationFormat& format, const ConsumerErrors& errors, Grids& grids) {
   for (Component& component : grids.components) {
     if (component.fixed_scale) {
-      // Stated for 8 bits from the minimum up; 16 symmetric bits divide it by 128.
-      component.grid = format.symmetric() ? ScaleZeroPoint{static_cast<float>(*component.fixed_scale / 128), 0}
-                                          : ScaleZeroPoint{static_cast<float>(*component.fixed_scale), format.qmin};
+      component.grid = stated_grid(*component.fixed_scale, format);
+      component.wide_grid = stated_grid(*component.fixed_scale, ActivationFormat::int16());
       continue;
     }
     data::ValueStatistics merged;
@@ -191,9 +241,9 @@ Status choose_grids(const Graph& graph, const data::Statistics& statistics, cons
       data::merge(merged, found->second);
     }
     const RangeMethod method = component.method.value_or(recipe.range);
-    // 16 bits resolve any range: what is clipped would be the whole error.
+    component.wide_grid = int16_grid(merged, component);
     if (format.symmetric()) {
-      component.grid = grid_of(choose_range(merged, {}, 16, true), component, format);
+      component.grid = component.wide_grid;
     } else if (method.kind == RangeMethod::Kind::automatic) {
       const auto candidates = candidate_grids(merged, component, format);
       component.grid = candidates[errors.best(component, merged, candidates, format)];

@@ -18,6 +18,7 @@ namespace bevel::passes {
 struct ActivationFormat {
   DType dtype = DType::int8;
   int qmin = -128, qmax = 127;
+  [[nodiscard]] static ActivationFormat int16() { return {DType::int16, -32767, 32767}; }
   [[nodiscard]] bool symmetric() const { return dtype == DType::int16; }
 };
 
@@ -30,6 +31,9 @@ struct Component {
   std::vector<ValueId> sources;             // whose statistics decide: results of arithmetic, inputs, float results
   std::vector<double> fills;                // constants that a movement inserts and the grid must hold
   ScaleZeroPoint grid;
+  // Made in 16 bits though the rest of the model is in 8, by all that make it; read in either, on this grid where in 16.
+  bool wide = false;
+  ScaleZeroPoint wide_grid;
 };
 
 struct Grids {
@@ -41,7 +45,7 @@ struct Grids {
   }
 };
 
-// Joins values across movements. A movement that would join a fixed grid with another is taken out of the selection, with its
+// Joins values across movements. Nodes that make one component in integers are all wide as soon as one is. A movement that would join a fixed grid with another is taken out of the selection, with its
 // reason.
 Grids find_components(const Model& model, const std::vector<ops::Facts>& facts, Selection& selection, const Recipe& recipe);
 

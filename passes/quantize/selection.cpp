@@ -24,6 +24,7 @@ class Selector {
     selection_.quantized_before.assign(graph_.node_capacity(), false);
     selection_.clamps.resize(graph_.node_capacity());
     selection_.kept.assign(graph_.node_capacity(), false);
+    selection_.wide.assign(graph_.node_capacity(), false);
   }
 
   Status read_keep_float(std::string_view words) {
@@ -60,6 +61,9 @@ class Selector {
     for (const NodeId id : order) stay_with_producer(id);
     for (const NodeId id : order) fold_clamps(id);
     select_moves(order);
+    if (recipe_.activations != "int16") {
+      for (const NodeId id : order) selection_.wide[id.index] = !is_move(id) && selection_.is_integer(id) && asked_for_wide(id);
+    }
     return std::move(selection_);
   }
 
@@ -73,6 +77,15 @@ class Selector {
     const std::string& precision = choice != recipe_.nodes.end() && choice->second.precision ? *choice->second.precision
                                                                                                : recipe_.precision;
     return precision == "float32" ? "kept in float (recipe: precision float32)" : "";
+  }
+
+  // A clamp that belongs to a node's result speaks for the node.
+  [[nodiscard]] bool asked_for_wide(NodeId id) const {
+    const auto asks = [&](NodeId node) {
+      const auto choice = recipe_.nodes.find(graph_.node(node).name);
+      return choice != recipe_.nodes.end() && choice->second.activations == "int16";
+    };
+    return asks(id) || std::any_of(selection_.clamps[id.index].begin(), selection_.clamps[id.index].end(), asks);
   }
 
   // Why a node cannot compute in integers; empty when it can.

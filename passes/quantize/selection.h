@@ -24,8 +24,11 @@ struct Selection {
   // By node index: clamps, and additions of a bias to a product that has none, in execution order, whose only computed input is the result
   // of this integer node; they belong to its output's quantization. Such nodes are not `integer` themselves.
   std::vector<std::vector<NodeId>> clamps;
+  // By node index: reads and writes int16 where the rest is 8-bit. Movements go as what they move.
+  std::vector<bool> wide;
   std::vector<bool> kept;             // by node index: float because keep-float or the recipe says so
   [[nodiscard]] bool kept_float(NodeId id) const { return kept[id.index]; }
+  [[nodiscard]] bool is_wide(NodeId id) const { return id.valid() && wide[id.index]; }
   [[nodiscard]] bool is_integer(NodeId id) const { return id.valid() && integer[id.index]; }
 };
 

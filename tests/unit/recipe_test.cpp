@@ -30,7 +30,7 @@ bool has(const std::string& text, const char* part) {
 const char* const kFull = R"({ "format": "bevel-recipe/1",
   "defaults": { "weights": "float32", "activations": "uint8", "range": "percentile:99.9", "per_channel": false, "block_size": 32,
                 "rounding": "nearest", "equalize": false },
-  "nodes": { "conv1": { "precision": "float32" }, "fc/1": { "range": "minmax", "sparsity": 0.5, "kept_channels": 12, "precision": "int8" } } })";
+  "nodes": { "conv1": { "precision": "float32", "activations": "int16" }, "fc/1": { "range": "minmax", "sparsity": 0.5, "kept_channels": 12, "precision": "int8" } } })";
 
 }  // namespace
 
@@ -48,6 +48,7 @@ TEST_CASE("a recipe reads, writes, and reads back the same") {
   CHECK_FALSE(recipe->equalize);
   REQUIRE(recipe->nodes.size() == 2);
   CHECK(recipe->nodes.at("conv1").precision == "float32");
+  CHECK(recipe->nodes.at("conv1").activations == "int16");
   CHECK(recipe->nodes.at("fc/1").sparsity == 0.5);
   CHECK(recipe->nodes.at("fc/1").kept_channels == 12);
   CHECK(recipe->nodes.at("fc/1").range->kind == RangeMethod::Kind::minmax);
@@ -89,6 +90,7 @@ TEST_CASE("wrong recipes are refused") {
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": {"precision": "int8"}, "a": {}}})"),
             "key \"a\" appears twice"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": []}})"), "nodes['a']: found array"));
+  CHECK(has(refused(R"({"format": "bevel-recipe/1", "nodes": {"a": {"activations": "uint8"}}})"), "nodes['a'].activations: found 'uint8', expected 'int16'"));
   std::string deep;
   for (int i = 0; i < 200000; ++i) deep += "[";
   CHECK(has(refused(deep), "not JSON"));
@@ -118,6 +120,13 @@ TEST_CASE("choices that exclude each other are refused; what needs no calibratio
   CHECK(has(refusal(defaults(R"("rounding": "second-order", "activations": "dynamic")")), "rounded to nearest"));
   CHECK(has(refusal(defaults(R"("rounding": "second-order", "weights": "float16")")), "without integer weights"));
   CHECK(has(refusal(defaults(R"("weights": "int4", "matmul_form": "nbits", "activations": "float32")")), "the form nbits without"));
+  for (const char* other : {"float32", "dynamic"}) {
+    Recipe wide = defaults(fmt::format(R"("activations": "{}")", other));
+    wide.nodes["a"].activations = "int16";
+    CHECK(has(refusal(wide), "int16 activations of single nodes beside"));
+    wide.activations = "uint8";
+    CHECK(check_combination(wide).has_value());
+  }
   const Recipe nbits = defaults(R"("weights": "int4", "block_size": 32, "matmul_form": "nbits", "activations": "float32")");
   CHECK(check_combination(nbits).has_value());
   CHECK(only_in_onnx(nbits) == "MatMulNBits");
