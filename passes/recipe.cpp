@@ -9,6 +9,7 @@
 #include "lib/support/mapped_file.h"
 #include "lib/support/nearest_name.h"
 #include "lib/support/strict_json.h"
+#include "passes/bodies.h"
 
 namespace bevel::passes {
 namespace {
@@ -207,6 +208,13 @@ bool needs_calibration(const Recipe& recipe) {
   return recipe.activations != "float32" && recipe.activations != "dynamic" && has_integers(recipe);
 }
 
+std::int64_t least_opset(const Recipe& recipe) {
+  constexpr std::int64_t kPerAxis = 13, kSmallIntegers = 21, kBfloat16 = 22;
+  if (uses(recipe, "bfloat16")) return kBfloat16;
+  const bool wide = std::any_of(recipe.nodes.begin(), recipe.nodes.end(), [](const auto& node) { return node.second.activations == "int16"; });
+  return uses(recipe, "int4") || recipe.activations == "int16" || wide ? kSmallIntegers : kPerAxis;
+}
+
 std::string only_in_onnx(const Recipe& recipe) {
   for (const std::string_view half : {"float16", "bfloat16"})
     if (uses(recipe, half)) return fmt::format("{} arithmetic", half);
@@ -254,9 +262,9 @@ std::string to_json(const Recipe& recipe) {
 
 Status check_recipe(const Recipe& recipe, const Graph& graph) {
   for (const auto& [name, choice] : recipe.nodes) {
-    if (!graph.find_node(name).valid()) {
-      std::vector<std::string_view> names;
-      for (const NodeId id : graph.node_order()) names.push_back(graph.node(id).name);
+    std::vector<std::string_view> names;
+    for_each_node(graph, [&](const Node& node) { names.push_back(node.name); });
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
       return fail_input("recipe: the model has no node named '{}'{}", printable(name), suggestion(name, names));
     }
     if (choice.sparsity && *choice.sparsity > 0) {

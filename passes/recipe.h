@@ -61,6 +61,8 @@ Status check_combination(const Recipe& recipe);
 bool has_integers(const Recipe& recipe);  // some node's weights are to be integers
 // Some node's activations are quantized on grids that calibration chooses.
 bool needs_calibration(const Recipe& recipe);
+// The opset that has the types which the recipe asks for: int4, int16 and blocks came with 21, bfloat16 of most operators with 22.
+std::int64_t least_opset(const Recipe& recipe);
 // What of the recipe the C runtime has no kernels for, so that it is for ONNX alone; empty: nothing.
 std::string only_in_onnx(const Recipe& recipe);
 

@@ -333,7 +333,8 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
     for (std::string& line : describe(choice)) record.notes.push_back(std::move(line));
     recipe = std::move(choice.recipe);
   }
-  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr, &pool)));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr, &pool,
+                                                                       {calibration ? calibration->dataset.get() : nullptr, source.bounds.eval_options()})));
   record.stays_float = std::move(quantized.stays_float);
   record.notes.insert(record.notes.end(), quantized.notes.begin(), quantized.notes.end());
   if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);

@@ -3,8 +3,11 @@
 #include <algorithm>
 
 #include "calibration/calibration.h"
+#include "lib/driver/quantize_bodies.h"
 #include "lib/ops/op.h"
+#include "lib/ops/opset.h"
 #include "lib/plan/grouping.h"
+#include "passes/bodies.h"
 #include "passes/pass.h"
 
 namespace bevel::driver {
@@ -143,7 +146,7 @@ Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, p
 
 }  // namespace
 
-Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool) {
+Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool, const BranchData& branches) {
   const bool samples = measure != nullptr && measure->has_samples();
   const bool asked = recipe.rounding == "second-order";
   if (asked && !samples)
@@ -151,6 +154,10 @@ Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Mea
                 "\"nearest\".");
   if (!recipe.rounding && (!passes::has_integers(recipe) || recipe.activations == "dynamic")) recipe.rounding = "nearest";
   if (!recipe.rounding) recipe.rounding = samples ? "second-order" : "nearest";
+  const auto order = model.graph.node_order();
+  const bool bodies = std::any_of(order.begin(), order.end(), [&](NodeId id) { return passes::has_bodies(model.graph.node(id)); });
+  // Before bodies are taken out, which are of the model's opset.
+  if (const std::int64_t least = passes::least_opset(recipe); bodies && model.opset() < least) BEVEL_TRY_STATUS(ops::convert_opset(model, least));
   passes::PassContext context;
   context.measure = measure;
   context.recipe = &recipe;
@@ -165,6 +172,7 @@ Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Mea
   const bool second_order = recipe.rounding == "second-order";
   BEVEL_TRY(Quantized quantized, run_quantize(model, pipeline_of(recipe), context));
   quantized.notes.insert(quantized.notes.begin(), notes.begin(), notes.end());
+  if (bodies) BEVEL_TRY_STATUS(quantize_bodies(reference, model, recipe, branches.samples, branches.options, pool, quantized));
   if (!asked && !second_order && measure != nullptr && !samples && passes::needs_calibration(recipe))
     quantized.notes.push_back("weights are rounded to nearest: rounding by second moments looks at samples, which a profile does not hold");
   return quantized;

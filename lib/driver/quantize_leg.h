@@ -10,6 +10,7 @@
 #include "lib/data/dataset.h"
 #include "lib/data/measure.h"
 #include "lib/driver/samples.h"
+#include "lib/eval/evaluator.h"
 #include "lib/ir/graph.h"
 #include "lib/report/record.h"
 #include "passes/recipe.h"
@@ -43,7 +44,13 @@ constexpr const char* kNothingQuantized =
     "that stays float is listed with its reason";
 // Runs the passes that the recipe asks for on a simplified, inferred model. What the recipe leaves open (the rounding) is decided here and
 // written into it. `measure` may be absent where weights alone are quantized, to nearest.
-Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool = nullptr);
+// Subgraphs are quantized too (quantize_bodies.h): on `branches`, the samples that `measure` runs, where branches of If are to be measured.
+struct BranchData {
+  const data::Dataset* samples = nullptr;
+  eval::EvalOptions options = {};
+};
+Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool = nullptr,
+                                 const BranchData& branches = {});
 // The same by the default recipe, with no data and without reading a weight: which nodes have an integer form, and the form of the
 // result, whose scales and weights mean nothing.
 Result<Quantized> forecast_quantized(Model& model);

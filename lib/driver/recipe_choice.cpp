@@ -3,17 +3,24 @@
 #include <algorithm>
 
 #include "lib/driver/presets.h"
+#include "passes/bodies.h"
 #include "passes/ranges.h"
 
 namespace bevel::driver {
 
 namespace {
 
+bool has_node(const Graph& graph, const std::string& name) {
+  bool found = false;
+  passes::for_each_node(graph, [&](const Node& node) { found = found || node.name == name; });
+  return found;
+}
+
 // "Conv,Add" is two, unless a node has that very name.
 std::vector<std::string> split_names(const std::vector<std::string>& texts, const Graph& graph) {
   std::vector<std::string> names;
   for (const std::string& text : texts) {
-    if (graph.find_node(text).valid()) {
+    if (has_node(graph, text)) {
       names.push_back(text);
       continue;
     }
@@ -67,16 +74,16 @@ Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string
     recipe.range = *range;
   }
   for (const std::string& name : split_names(flags.keep_float, graph)) {
-    if (graph.find_node(name).valid()) {
+    if (has_node(graph, name)) {
       recipe.nodes[name].precision = "float32";
       continue;
     }
     bool found = false;
-    for (const NodeId id : graph.node_order())
-      if (graph.node(id).op_type == name) {
-        recipe.nodes[graph.node(id).name].precision = "float32";
-        found = true;
-      }
+    passes::for_each_node(graph, [&](const Node& node) {
+      if (node.op_type != name) return;
+      recipe.nodes[node.name].precision = "float32";
+      found = true;
+    });
     if (!found)
       return fail(ExitCode::usage,
                   "--keep-float '{}': the simplified model has no node of that name and no operator of that type; "

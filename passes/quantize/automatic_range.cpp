@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kMaxProjections = 16;
 
 bool reads_rows(const Graph& graph, const Node& node, const ops::Facts& facts) {
-  if (facts.value.quant != ops::QuantRole::bilinear || node.inputs.size() < 2) return false;
+  if (facts.space.kind != ops::OpKind::bilinear || facts.value.quant != ops::QuantRole::bilinear || node.inputs.size() < 2) return false;
   const auto& data = facts.value.data_operands;
   if (data.size() < 2 || data[0] != 0 || data[1] != 1 || !node.inputs[0].valid() || !node.inputs[1].valid()) return false;
   const Tensor* weight = graph.constant(node.inputs[1]);

@@ -10,6 +10,8 @@ namespace bevel::passes {
 
 // Puts every large constant float32 operand that holds weights (a product's, a recurrent layer's, a table that is looked up) behind a
 // DequantizeLinear. Needs no data. `keep_float` as in select_nodes.
-Result<PassStats> quantize_weights_only(Model& model, const Recipe& recipe, std::string_view keep_float, bool forms_only);
+enum class WeightsOf { all, recurrent_layers };
+Result<PassStats> quantize_weights_only(Model& model, const Recipe& recipe, std::string_view keep_float, bool forms_only,
+                                        WeightsOf whose = WeightsOf::all);
 
 }  // namespace bevel::passes
