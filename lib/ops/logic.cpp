@@ -1,6 +1,7 @@
 // Comparison, logic and selection: Equal, Greater, Less, GreaterOrEqual, LessOrEqual, And, Or, Xor, Not, IsNaN, IsInf, Where.
 #include <algorithm>
 
+#include "lib/ops/lower_functions.h"
 #include "lib/ops/tensor_family.h"
 
 namespace bevel::ops {
@@ -89,15 +90,15 @@ Facts where_facts(const FactsContext& ctx) {
 }  // namespace
 
 extern const OpRecord equal_record{.name = "Equal", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
-                      .facts = logic_facts, .evaluate = evaluate_equal};
+                      .facts = logic_facts, .evaluate = evaluate_equal, .lower = lower_comparison};
 extern const OpRecord greater_record{.name = "Greater", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
-                        .facts = logic_facts, .evaluate = evaluate_greater};
+                        .facts = logic_facts, .evaluate = evaluate_greater, .lower = lower_comparison};
 extern const OpRecord less_record{.name = "Less", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
-                     .facts = logic_facts, .evaluate = evaluate_less};
+                     .facts = logic_facts, .evaluate = evaluate_less, .lower = lower_comparison};
 extern const OpRecord greater_or_equal_record{.name = "GreaterOrEqual", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
-                               .facts = logic_facts, .evaluate = evaluate_greater_or_equal};
+                               .facts = logic_facts, .evaluate = evaluate_greater_or_equal, .lower = lower_comparison};
 extern const OpRecord less_or_equal_record{.name = "LessOrEqual", .min_inputs = 2, .max_inputs = 2, .infer = infer_comparison,
-                            .facts = logic_facts, .evaluate = evaluate_less_or_equal};
+                            .facts = logic_facts, .evaluate = evaluate_less_or_equal, .lower = lower_comparison};
 extern const OpRecord and_record{.name = "And", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
                     .evaluate = evaluate_and};
 extern const OpRecord or_record{.name = "Or", .min_inputs = 2, .max_inputs = 2, .infer = infer_logic, .facts = logic_facts,
@@ -108,6 +109,6 @@ extern const OpRecord not_record{.name = "Not", .infer = infer_unary_bool, .fact
 extern const OpRecord is_nan_record{.name = "IsNaN", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_is_nan};
 extern const OpRecord is_inf_record{.name = "IsInf", .infer = infer_unary_bool, .facts = logic_facts, .evaluate = evaluate_is_inf};
 extern const OpRecord where_record{.name = "Where", .min_inputs = 3, .max_inputs = 3, .infer = infer_where, .facts = where_facts,
-                      .evaluate = evaluate_where};
+                      .evaluate = evaluate_where, .lower = lower_where};
 
 }  // namespace bevel::ops

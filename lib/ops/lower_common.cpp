@@ -9,6 +9,16 @@
 
 namespace bevel::ops {
 
+std::optional<std::int32_t> element_code(DType dtype) {
+  switch (dtype) {
+    case DType::boolean: return BVL_ELEMENT_BOOL;
+    case DType::int32: return BVL_ELEMENT_INT32;
+    case DType::int64: return BVL_ELEMENT_INT64;
+    case DType::float32: return BVL_ELEMENT_FLOAT32;
+    default: return std::nullopt;
+  }
+}
+
 bool eight_bit(const LowerContext& context) {
   if (context.outputs.empty() || !is_8bit(context.outputs[0].dtype)) return false;
   bool any = false;
@@ -287,6 +297,7 @@ std::optional<std::string> check_operands(const IntegerProduct& product) {
   if (!is_weight_dtype(product.weights.dtype())) {
     return fmt::format("weights are {}, neither 8-bit nor 4-bit", dtype_name(product.weights.dtype()));
   }
+  if (w.block > 0) return "weights have a scale for each block: this kernel takes one for each output channel";
   if (w.scales.size() != 1 && static_cast<std::int64_t>(w.scales.size()) != product.channels) {
     return fmt::format("weights have {} scales for {} output channels", w.scales.size(), product.channels);
   }

@@ -29,6 +29,8 @@ inline bool is_4bit(DType dtype) { return dtype == DType::int4 || dtype == DType
 // Integers that a group's activations may hold, and those of a bilinear op's weights.
 inline bool is_activation_dtype(DType dtype) { return is_8bit(dtype) || dtype == DType::int16; }
 inline bool is_weight_dtype(DType dtype) { return is_8bit(dtype) || is_4bit(dtype); }
+// The dtype among BVL_ELEMENT_*, which comparisons and casts take. nullopt: none of them.
+std::optional<std::int32_t> element_code(DType dtype);
 // Data operands and output 0 hold 8-bit integers, with a stated quantization or as they are (a MaxPool between QLinear ops).
 bool eight_bit(const LowerContext& context);
 // The operand as one scale for the whole 8-bit tensor; 8-bit values without a stated quantization count as scale 1, the same for

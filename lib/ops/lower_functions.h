@@ -15,6 +15,8 @@ LowerResult lower_average_pool(const LowerContext& context);
 LowerResult lower_global_max_pool(const LowerContext& context);
 LowerResult lower_reduce(const LowerContext& context);          // reduce_lower.cpp: Reduce*, GlobalAveragePool
 LowerResult lower_binary(const LowerContext& context);          // elementwise_lower.cpp: Add .. Div, Min, Max, PRelu
+LowerResult lower_comparison(const LowerContext& context);      // logic_lower.cpp: Equal, Less, ...
+LowerResult lower_where(const LowerContext& context);
 LowerResult lower_view(const LowerContext& context);            // movement_lower.cpp: Reshape and its like, Transpose
 LowerResult lower_concat(const LowerContext& context);
 LowerResult lower_slice(const LowerContext& context);           // slice_lower.cpp

@@ -55,6 +55,7 @@ struct LowerContext {
   std::vector<GroupOperand> inputs;   // the anchor's inputs, through their DequantizeLinear where there is one
   std::vector<GroupOperand> outputs;  // the anchor's outputs, through activation and QuantizeLinear where there are
   std::optional<Interval> clamp;      // folded activation on output 0, in real values
+  std::optional<Tensor> added_bias;   // float32 [channels]: a folded Add behind a product without a bias operand, before the clamp
   [[nodiscard]] bool integer() const; // inputs' data operands and output 0 are quantized
   [[nodiscard]] bool wide() const { return integer() && outputs[0].dtype == DType::int16; }
 };

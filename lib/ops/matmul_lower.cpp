@@ -1,11 +1,14 @@
 // MatMul, Gemm and QLinearMatMul to dense_s8 and matmul_f32. Constant weights become [out_c, in_c]; 4-bit ones stay packed.
-// int16 activations: dense_s16.
+// int16 activations: dense_s16. Two activations: matmul_s8 (matmul_activations_lower.cpp).
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <span>
 
 #include "lib/ops/family.h"
 #include "lib/ops/lower_common.h"
 #include "lib/ops/lower_functions.h"
+#include "lib/ops/matmul_activations_lower.h"
 #include "lib/ops/weight_rows.h"
 
 namespace bevel::ops {
@@ -41,6 +44,79 @@ std::vector<T> transposed_matrix(const std::vector<T>& values, std::int64_t rows
     }
   }
   return result;
+}
+
+// 4-bit weights with a scale for each block of the summed elements. A block's scale becomes an integer factor in units of a 32767th of
+// its channel's largest: sums stay integers.
+LowerResult block_dense(const GroupOperand& x, const GroupOperand& w, const GroupOperand& y, const IntegerProduct& product, bool transposed) {
+  constexpr std::int64_t kMaxBlock = 1 << 16;  // bvl_dense_s8_w4_blocks_check
+  constexpr float kMaxFactor = 32767;
+  constexpr double kMaxBias = 0x1p60;
+  if (!is_4bit(product.weights.dtype()) || product.y.dtype == DType::int16) {
+    return no_kernel("weights in blocks have an integer kernel for 4-bit weights and 8-bit activations alone");
+  }
+  if (auto reason = check_stored_weights(w)) return Reason(*reason);
+  const auto shape = shape_of(x, y, product.weights, transposed);
+  if (!shape) return Reason(shape.error());
+  auto scales = block_scales(w, transposed ? 0 : 1, transposed ? 1 : 0, 1.0f);
+  if (!scales) return Reason(scales.error());
+  const std::int64_t channels = shape->out_c, blocks = static_cast<std::int64_t>(scales->values.size()) / channels;
+  const std::int64_t block = blocks == 1 ? padded_int4_depth(shape->in_c) : scales->block;
+  if (block % 8 != 0 || block > kMaxBlock) return no_kernel("blocks of {} weights: the integer kernel takes multiples of 8 up to {}", block, kMaxBlock);
+  const GroupOperand bias_operand{.value = {}, .dtype = DType::undefined, .dims = {}, .order = {}, .quantization = product.bias_quantization,
+                                  .constant = product.bias ? &*product.bias : nullptr};
+  auto bias = real_bias(product.bias ? &bias_operand : nullptr, channels, 1.0f);
+  if (!bias) return Reason(bias.error());
+  const auto real = bias->pack();
+  BEVEL_CHECK(real.has_value());
+
+  std::vector<std::int16_t> factors(scales->values.size());
+  std::vector<float> multipliers(static_cast<std::size_t>(channels));
+  std::vector<std::int64_t> start(multipliers.size());
+  for (std::size_t c = 0; c < multipliers.size(); ++c) {
+    const std::span<const float> own(scales->values.data() + c * static_cast<std::size_t>(blocks), static_cast<std::size_t>(blocks));
+    const float unit = *std::max_element(own.begin(), own.end()) / kMaxFactor;
+    const float step = product.x.scales[0] * unit;
+    multipliers[c] = step / product.y.scales[0];
+    if (!(step > 0) || !std::isfinite(multipliers[c])) return no_kernel("channel {} has scales that no factors stand for", c);
+    for (std::size_t b = 0; b < own.size(); ++b) {
+      const double factor = std::nearbyint(static_cast<double>(own[b]) / static_cast<double>(unit));
+      factors[c * own.size() + b] = static_cast<std::int16_t>(std::min<double>(factor, kMaxFactor));
+    }
+    const double value = std::nearbyint(static_cast<double>(real->values<float>()[c]) / static_cast<double>(step));
+    if (!(std::fabs(value) < kMaxBias)) return no_kernel("the bias of channel {} is out of its scale's reach", c);
+    start[c] = static_cast<std::int64_t>(value);
+  }
+  const std::int64_t in_c = shape->in_c;
+  const auto source = [in_c, channels, transposed](std::int64_t i) { return transposed ? i : i % in_c * channels + i / in_c; };
+  LoweredGroup group;
+  group.constants.push_back(stored_rows("weights", product.weights, channels, source));
+  group.constants.push_back({"factors", DType::int16, {channels, blocks}, [factors, channels, blocks]() -> Result<Tensor> {
+                               return Tensor::of<std::int16_t>({channels, blocks}, factors);
+                             }});
+  group.constants.push_back({"bias", DType::int64, {channels},
+                             [start, factors, source, in_c, block, blocks, weights = product.weights,
+                              zero_point = std::int64_t{device_zero_point(product.x)}]() -> Result<Tensor> {
+                               std::vector<std::int64_t> folded = start;
+                               const std::vector<std::int8_t> values = device_int8(weights);
+                               for (std::int64_t i = 0; i < static_cast<std::int64_t>(values.size()); ++i) {
+                                 const std::int64_t channel = i / in_c, factor = factors[static_cast<std::size_t>(channel * blocks + i % in_c / block)];
+                                 folded[static_cast<std::size_t>(channel)] -= zero_point * factor * values[static_cast<std::size_t>(source(i))];
+                               }
+                               return Tensor::of<std::int64_t>({static_cast<std::int64_t>(folded.size())}, folded);
+                             }});
+  group.constants.push_back({"multipliers", DType::float32, {channels}, [multipliers, channels]() -> Result<Tensor> {
+                               return Tensor::of<float>({channels}, multipliers);
+                             }});
+  const ClampBounds bounds = clamp_bounds(product.y, product.clamp);
+  const bvl_dense_s8_w4_blocks_params params{shape->rows, shape->in_c, shape->out_c, static_cast<std::int32_t>(block),
+                                             device_zero_point(product.y), bounds.low, bounds.high};
+  std::vector<StepOperand> reads = {StepOperand::input(0)};
+  for (int i = 0; i < 4; ++i) reads.push_back(StepOperand::constant(i));
+  group.steps.push_back(make_step(BVL_KERNEL_DENSE_S8_W4_BLOCKS, reads, {StepOperand::output(0)}, params,
+                                  shape->rows == 1 ? shape->out_c : shape->rows,
+                                  static_cast<std::uint64_t>(shape->rows) * static_cast<std::uint64_t>(in_c) * static_cast<std::uint64_t>(channels)));
+  return group;
 }
 
 LowerResult integer_dense(const GroupOperand& x, const GroupOperand& y, IntegerProduct product, bool transposed) {
@@ -95,7 +171,7 @@ Lowered<IntegerProduct> quantized_operands(const LowerContext& context) {
   auto y = product_quantization(context.outputs[0], context.wide(), "output 0");
   if (!y) return Reason(y.error());
   const GroupOperand& w = context.inputs[1];
-  if (w.constant == nullptr || !w.quantization) return no_kernel("input 1 is no constant: there is no integer kernel for two activations");
+  if (w.constant == nullptr || !w.quantization) return no_kernel("input 1 is no quantized constant");
   product.x = *x;
   product.y = *y;
   product.w = *w.quantization;
@@ -230,10 +306,15 @@ LowerResult float_gemm(const LowerContext& context, float alpha, float beta, boo
 
 LowerResult lower_matmul(const LowerContext& context) {
   if (!context.integer()) {
+    if (context.added_bias) return no_kernel("a bias behind a product in float");
     return has_stored_weights(context) ? stored_dense(context, /*transposed=*/false, 1.0f, 1.0f) : float_matmul(context);
   }
+  const GroupOperand& w = context.inputs[1];
+  if (w.constant == nullptr || (w.dims.size() != 2 && is_8bit(w.dtype) && !context.added_bias)) return activation_product(context);
   auto product = quantized_operands(context);
   if (!product) return Reason(product.error());
+  product->bias = context.added_bias;
+  if (product->w.block > 0) return block_dense(context.inputs[0], w, context.outputs[0], *product, /*transposed=*/false);
   return integer_dense(context.inputs[0], context.outputs[0], std::move(*product), /*transposed=*/false);
 }
 
@@ -256,13 +337,14 @@ LowerResult lower_gemm(const LowerContext& context) {
     product->bias = *bias;
     product->bias_quantization = context.inputs[2].quantization;
   }
+  if (product->w.block > 0) return block_dense(context.inputs[0], context.inputs[1], context.outputs[0], *product, transposed);
   return integer_dense(context.inputs[0], context.outputs[0], std::move(*product), transposed);
 }
 
 // QLinearMatMul-10: a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point.
 LowerResult lower_qlinear_matmul(const LowerContext& context) {
   const auto& in = context.inputs;
-  if (in.size() < 8 || in[3].constant == nullptr) return no_kernel("input 3 (b) is no constant");
+  if (in.size() < 8) return no_kernel("it has {} inputs", in.size());
   auto a = quantization_from(in[1].constant, in[2].constant, in[0].dtype, -1, "a");
   auto b = quantization_from(in[4].constant, in[5].constant, in[3].dtype, 1, "b");
   auto y = quantization_from(in[6].constant, in[7].constant, context.outputs[0].dtype, -1, "y");
@@ -271,6 +353,10 @@ LowerResult lower_qlinear_matmul(const LowerContext& context) {
   }
   if (a->scales.size() != 1 || y->scales.size() != 1) return no_kernel("an activation has a scale per row");
   if (!is_8bit(in[0].dtype) || !is_8bit(context.outputs[0].dtype)) return no_kernel("activations are not 8-bit");
+  if (in[3].constant == nullptr) {
+    if (b->scales.size() != 1 || !is_8bit(in[3].dtype)) return no_kernel("input 3 (b) is computed, and its scale is not one");
+    return activation_product(in[0], in[3], 3, context.outputs[0], *a, *b, *y, context.clamp);
+  }
   IntegerProduct product;
   product.x = *a;
   product.w = *b;

@@ -164,6 +164,15 @@ LowerResult lower_cast(const LowerContext& context) {
     if (!count) return Reason(count.error());
     return dequantize_step(*count, 1.0f, x.dtype == DType::uint8 ? -128 : 0);
   }
+  const auto from = element_code(x.dtype), to = element_code(y.dtype);
+  if (from && to && (*from != BVL_ELEMENT_FLOAT32 || *to == BVL_ELEMENT_BOOL)) {
+    const auto count = kernel_count(x.dims, "input 0");
+    if (!count) return Reason(count.error());
+    LoweredGroup group;
+    group.steps.push_back(make_step(BVL_KERNEL_CAST, {StepOperand::input(0)}, {StepOperand::output(0)}, bvl_cast_params{*count, *from, *to},
+                                    block_range(*count), static_cast<std::uint64_t>(*count)));
+    return group;
+  }
   return no_kernel("there is no kernel from {} to {}", dtype_name(x.dtype), dtype_name(y.dtype));
 }
 

@@ -73,6 +73,7 @@ Lowered<BlockScales> block_scales(const GroupOperand& operand, int channel_axis,
   BlockScales result;
   result.block = static_cast<std::int32_t>(block);
   const Dims dims = {channels, blocks};
+  result.values = scales;
   result.constant = {"scales", DType::float32, dims, [scales, dims]() -> Result<Tensor> { return Tensor::of<float>(dims, scales); }};
   return result;
 }

@@ -22,8 +22,9 @@ PackedConstant stored_rows(const std::string& name, const Tensor& tensor, std::i
 
 // Scales of a weight matrix by output channel and block along the summed axis: float32 [channels, blocks].
 struct BlockScales {
-  std::int32_t block = 1;  // summed elements that share a scale
-  PackedConstant constant;
+  std::int32_t block = 1;     // summed elements that share a scale
+  std::vector<float> values;  // [channels, blocks]
+  PackedConstant constant;    // of them
 };
 // `channel_axis`, `sum_axis`: of the operand, which has two. `factor` scales all of them.
 Lowered<BlockScales> block_scales(const GroupOperand& operand, int channel_axis, int sum_axis, float factor);

@@ -61,6 +61,11 @@ constexpr KernelCost matmul_f32_w{"dense", true, 1356, 1.32};  // of the slowest
 constexpr KernelCost conv2d_f32_w{"conv", true, 1540, 2.67};
 constexpr KernelCost gather{"move", false, 144, 0.21};
 constexpr KernelCost gather_f32_w{"elementwise", true, 436, 0.7};
+constexpr KernelCost matmul_s8{"dense", false, 1312, 2.31};
+constexpr KernelCost dense_s8_w4_blocks{"dense", false, 1192, 2.12};
+constexpr KernelCost select{"move", false, 440, 4.93};
+constexpr KernelCost compare{"elementwise", false, 868, 0.54};
+constexpr KernelCost cast{"elementwise", true, 232, 2.36};
 }  // namespace cost_rows
 
 const KernelCost& cost_row(bvl_kernel kernel) {

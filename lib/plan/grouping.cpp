@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "lib/ops/added_bias.h"
 #include "lib/ops/facts_derived.h"
 #include "lib/ops/lower_common.h"
 #include "lib/support/check.h"
@@ -14,6 +15,7 @@ namespace bevel::plan {
 namespace {
 
 using ops::QuantNode;
+using ops::QuantRole;
 using ops::is_8bit;
 
 DType dtype_of(const Graph& graph, ValueId id) {
@@ -158,7 +160,10 @@ class Grouper {
       if (!edge.inner.valid()) continue;
       const NodeId producer = graph_.value(edge.inner).producer;
       if (producer.valid() && ops::quant_node(graph_.node(producer)) == QuantNode::dequantize) {
-        if (auto quantization = ops::node_quantization(graph_, graph_.node(producer))) {
+        const bool weights = value.quant == QuantRole::bilinear && is_data && !is_bias && i == 1;
+        auto quantization = ops::node_quantization(graph_, graph_.node(producer));
+        if (!quantization && weights) quantization = ops::stored_quantization(graph_, graph_.node(producer));  // in blocks
+        if (quantization) {
           edge.border = graph_.node(producer).inputs[0];
           edge.quantization = std::move(*quantization);
           group.members.push_back(producer);
@@ -171,9 +176,7 @@ class Grouper {
       const bool is_weight = value.quant == ops::QuantRole::bilinear && graph_.constant(edge.border) != nullptr;
       if (is_data && !is_bias &&
           (!edge.quantization || !(is_weight ? ops::is_weight_dtype : ops::is_activation_dtype)(edge.quantization->dtype))) {
-        const bool blocks = !edge.quantization && producer.valid() && ops::stored_quantization(graph_, graph_.node(producer));
-        *reason = fmt::format("its input '{}' is {}", printable(graph_.value(edge.inner).name),
-                              blocks ? "quantized in blocks: integer kernels have one scale for each output channel" : "not quantized to 8 bits");
+        *reason = fmt::format("its input '{}' is not quantized to 8 bits", printable(graph_.value(edge.inner).name));
         return std::nullopt;
       }
     }
@@ -197,7 +200,7 @@ class Grouper {
     return group;
   }
 
-  // From output i through an activation that clamps (whose only reader it is) to the QuantizeLinear.
+  // From output i through the addition of a bias and activations that clamp (whose only readers they are) to the QuantizeLinear.
   bool follow_output(Group& group, std::size_t i, std::string* reason) {
     ValueId value = group.outputs[i].inner;
     while (true) {
@@ -219,6 +222,14 @@ class Grouper {
         group.outputs[i].quantization = std::move(*quantization);
         group.members.push_back(user);
         return true;
+      }
+      if (!folded_.contains(user) && value == group.outputs[0].inner) {
+        if (auto bias = ops::added_bias(model_, graph_, group.anchor, group.facts, user)) {
+          group.added_bias = std::move(*bias);
+          group.members.push_back(user);
+          value = node.outputs[0];
+          continue;
+        }
       }
       const ops::ValueFacts& activation = facts(user).value;
       if (folded_.contains(user) || !ops::may_fold_clamp(graph_, value, group.facts.value, group.outputs.size(), activation)) {

@@ -24,6 +24,7 @@ struct Group {
   std::vector<GroupEdge> inputs;   // one per input of the anchor (invalid border: absent)
   std::vector<GroupEdge> outputs;  // one per output of the anchor
   std::optional<ops::Interval> clamp;  // folded activation
+  std::optional<Tensor> added_bias;    // of a folded Add, before the clamp: float32, one for each output channel
   ops::Facts facts;
   bool integer = false;            // quantized at its borders: runs an integer kernel
   std::string reason;              // why not, for an anchor that computes

@@ -90,6 +90,11 @@ Orders choose_orders(const Graph& graph, const Group& group, const std::vector<M
     for (std::size_t i = 0; i < output_dims.size(); ++i) orders.outputs[i] = ops::channels_last_order(output_dims[i].size());
     return orders;
   }
+  // A product of two activations is read by strides; its result is row-major.
+  if (group.facts.space.kind == ops::OpKind::bilinear && value.layout == ops::LayoutRule::logical && data.size() == 2 && is_variable(0) && is_variable(1)) {
+    for (const std::size_t i : {0, 1}) orders.inputs[i] = present[i];
+    return orders;
+  }
   const bool follows = value.layout == ops::LayoutRule::follow || group.facts.space.kind == ops::OpKind::move || quant_node;
   if (!follows) return orders;
   for (int operand : data) {
@@ -121,6 +126,7 @@ ops::LowerContext lower_context(const Model& model, const Group& group, const Or
   context.opset = model.opset(context.node->domain);
   context.facts = group.facts;
   context.clamp = group.clamp;
+  context.added_bias = group.added_bias;
   const auto operand = [&](const GroupEdge& edge, const Dims& dims, const MemoryOrder& order) {
     ops::GroupOperand result;
     result.value = edge.border;
@@ -176,7 +182,7 @@ PlacedResult place_group(const Model& model, const Group& group, const std::vect
       return tl::unexpected(lowered.error());
     }
     ops::LowerResult second = lower_group(lower_context(model, group, logical, input_dims, output_dims, constant_of));
-    if (!second) return tl::unexpected(lowered.error());
+    if (!second) return tl::unexpected(group.facts.value.layout == ops::LayoutRule::logical ? second.error() : lowered.error());
     placed.orders = std::move(logical);
     lowered = std::move(second);
   }

@@ -159,6 +159,29 @@ typedef void bvl_kernel_fn(const void* params, const void* const* in, void* cons
 #define BVL_GATHER_FIELDS(I, F, A) I(outer) I(extent) I(count) I(row_bytes) I(index_bytes)
 #define BVL_GATHER_F32_W_FIELDS(I, F, A) I(extent) I(count) I(depth) I(block) I(row_scales) I(bits) I(index_bytes)
 
+/* matmul_s8: the product of two activations. Reads a and b; y [dims[0],..,dims[rank-1],rows,out_c], of which the leading axes are batches. Element
+ * (batch i.., row r, k) of a lies at sum i_d*a_strides[d] + r*a_row + k, element (i.., k, column c) of b at sum i_d*b_strides[d] +
+ * k*b_step + c*b_column: transposed operands are read where they lie. acc = sum over k of (a - a_zp) * (b - b_zp), int32: exact up to 33025 products;
+ * y = clamp(r(acc * multiplier) + out_zp). Range: batches*rows. scratch: bvl_matmul_s8_scratch(params) bytes. */
+#define BVL_MATMUL_S8_FIELDS(I, F, A)                                                                     \
+  I(rank) A(dims) A(a_strides) A(b_strides) I(rows) I(in_c) I(out_c) I(a_row) I(b_step) I(b_column)        \
+  I(a_zp) I(b_zp) I(out_zp) F(multiplier) I(low) I(high)
+
+/* dense_s8_w4_blocks: as dense_s8_w4, with a scale for each `block` weights along in_c (a multiple of 8; the last block may be shorter). Reads x,
+ * weights as dense_s8_w4's, factors int16 [out_c, blocks], bias int64 [out_c] (zero point folded in), multipliers float [out_c]:
+ * acc = bias + sum over blocks of factor * (the block's sum of x * weight), exact in 64 bits: a block's sum is taken in 32.
+ * y = clamp(r(float(acc) * multiplier) + out_zp): a block's scale is factor * multiplier. Range as dense_s8's. */
+#define BVL_DENSE_S8_W4_BLOCKS_FIELDS(I, F, A) I(rows) I(in_c) I(out_c) I(block) I(out_zp) I(low) I(high)
+
+/* select: y = condition ? a : b, elements of element_bytes (1, 2, 4 or 8), condition bytes (0: false); strides as add_s8's. Range: dims[0]. */
+#define BVL_SELECT_FIELDS(I, F, A) I(element_bytes) I(rank) A(dims) A(condition_strides) A(a_strides) A(b_strides)
+/* compare: y = bytes 0 or 1 of a OP b, op one of BVL_COMPARE_*, on elements of one of BVL_ELEMENT_* but BOOL; false where one is NaN. Strides as
+ * add_s8's. Range: dims[0]. */
+#define BVL_COMPARE_FIELDS(I, F, A) I(op) I(element) I(rank) A(dims) A(a_strides) A(b_strides)
+/* cast: from one of BVL_ELEMENT_* to another, but not from FLOAT32 to an integer. To FLOAT32 rounds half to even, to INT32 keeps the low bits,
+ * to BOOL is x != 0. Range: blocks of 1024. */
+#define BVL_CAST_FIELDS(I, F, A) I(count) I(from) I(to)
+
 enum { BVL_BINARY_ADD, BVL_BINARY_SUB, BVL_BINARY_MUL, BVL_BINARY_DIV, BVL_BINARY_MIN, BVL_BINARY_MAX, BVL_BINARY_PRELU };
 enum {
   BVL_UNARY_CLIP /* alpha low, beta high */, BVL_UNARY_LEAKY_RELU, BVL_UNARY_SIGMOID, BVL_UNARY_TANH,
@@ -167,6 +190,8 @@ enum {
   BVL_UNARY_ABS, BVL_UNARY_NEG, BVL_UNARY_FLOOR, BVL_UNARY_CEIL
 };
 enum { BVL_REDUCE_SUM, BVL_REDUCE_MEAN, BVL_REDUCE_MAX, BVL_REDUCE_MIN };
+enum { BVL_COMPARE_EQUAL, BVL_COMPARE_LESS, BVL_COMPARE_LESS_OR_EQUAL, BVL_COMPARE_GREATER, BVL_COMPARE_GREATER_OR_EQUAL };
+enum { BVL_ELEMENT_BOOL, BVL_ELEMENT_INT32, BVL_ELEMENT_INT64, BVL_ELEMENT_FLOAT32 };
 
 /* X(id, NAME, name, version): append-only. */
 #define BVL_KERNELS(X)                               \
@@ -209,7 +234,12 @@ enum { BVL_REDUCE_SUM, BVL_REDUCE_MEAN, BVL_REDUCE_MAX, BVL_REDUCE_MIN };
   X(37, MATMUL_F32_W, matmul_f32_w, 1)               \
   X(38, CONV2D_F32_W, conv2d_f32_w, 1)               \
   X(39, GATHER, gather, 1)                           \
-  X(40, GATHER_F32_W, gather_f32_w, 1)
+  X(40, GATHER_F32_W, gather_f32_w, 1)               \
+  X(41, MATMUL_S8, matmul_s8, 1)                     \
+  X(42, DENSE_S8_W4_BLOCKS, dense_s8_w4_blocks, 1)   \
+  X(43, SELECT, select, 1)                           \
+  X(44, COMPARE, compare, 1)                         \
+  X(45, CAST, cast, 1)
 
 #define BVL_FIELD_I(name) int32_t name;
 #define BVL_FIELD_F(name) float name;

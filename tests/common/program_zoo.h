@@ -90,6 +90,11 @@ class ProgramBuilder {
     for (auto& v : values) v = static_cast<std::int64_t>(random_.below(20'000'000'001)) - 10'000'000'000;
     return constant(name, Tensor::of<std::int64_t>({count}, values));
   }
+  std::uint32_t int16s(const std::string& name, Dims dims) {
+    std::vector<std::int16_t> values(static_cast<std::size_t>(*element_count(dims)));
+    for (auto& v : values) v = static_cast<std::int16_t>(random_.below(32768));
+    return constant(name, Tensor::of<std::int16_t>(std::move(dims), values));
+  }
   std::uint32_t int32s(const std::string& name, std::int64_t count) {
     std::vector<std::int32_t> values(static_cast<std::size_t>(count));
     for (auto& v : values) v = static_cast<std::int32_t>(random_.below(20001)) - 10000;
@@ -376,6 +381,52 @@ inline plan::Program stateful_program() {
   b.step(BVL_KERNEL_BINARY_F32, "accumulate", {real, total}, grown,
          bvl_binary_f32_params{BVL_BINARY_ADD, 1, {6}, {1}, {1}, -kInfinity, kInfinity}, 6);
   b.step(BVL_KERNEL_COPY, "keep total", {grown}, total, bvl_copy_params{4, 1, {6}, {1}, {1}, 0, 0}, 6);
+  return b.finish();
+}
+
+// Attention: two heads of products of activations, read where their projections lie, a mask, and a linear layer with int4 weights in blocks. The mask
+// is any int64: values of all sizes are compared and cast.
+inline plan::Program attention_program() {
+  ProgramBuilder b(18);
+  const auto x = b.input("tokens", DType::int8, {1, 7, 22});
+  const auto mask = b.input("mask", DType::int64, {1, 7});
+  const auto dense = [&](const std::string& name, std::uint32_t from, std::uint32_t to, const bvl_dense_s8_w4_blocks_params& p) {
+    const std::int64_t blocks = (p.in_c + p.block - 1) / p.block;
+    b.step(BVL_KERNEL_DENSE_S8_W4_BLOCKS, name,
+           {from, b.int4_rows(name + " weights", p.out_c, p.in_c), b.int16s(name + " factors", {p.out_c, blocks}), b.int64s(name + " bias", p.out_c),
+            b.floats(name + " multipliers", {p.out_c}, 1e-9f, 1e-6f)},
+           to, p, p.rows == 1 ? p.out_c : p.rows);
+  };
+  const auto queries = b.activation("queries", DType::int8, {1, 7, 2, 9}), keys = b.activation("keys", DType::int8, {1, 7, 2, 9});
+  dense("query", x, queries, {7, 22, 18, 8, 3, -128, 127});
+  dense("key", x, keys, {7, 22, 18, 16, -4, -128, 127});
+  const auto scores = b.activation("scores", DType::int8, {1, 2, 7, 7});
+  b.step(BVL_KERNEL_MATMUL_S8, "scores", {queries, keys}, scores,
+         bvl_matmul_s8_params{1, {2}, {9}, {9}, 7, 9, 7, 18, 1, 18, 3, -4, 5, 0.0007f, -128, 127}, 14);
+  const auto zero = b.constant("zero", Tensor::of<std::int64_t>({1}, {0}));
+  const auto hidden = b.activation("hidden", DType::boolean, {1, 7});
+  b.step(BVL_KERNEL_COMPARE, "is hidden", {mask, zero}, hidden, bvl_compare_params{BVL_COMPARE_GREATER, BVL_ELEMENT_INT64, 1, {7}, {1}, {0}}, 7);
+  const auto real = b.activation("real scores", DType::float32, {1, 2, 7, 7});
+  b.step(BVL_KERNEL_DEQUANTIZE_S8_F32, "dequantize", {scores}, real, bvl_dequantize_s8_f32_params{98, 0.03f, 5}, 1);
+  const auto lowest = b.constant("lowest", Tensor::of<float>({1}, {-10000.0f}));
+  const auto masked = b.activation("masked", DType::float32, {1, 2, 7, 7});
+  b.step(BVL_KERNEL_SELECT, "mask", {hidden, lowest, real}, masked, bvl_select_params{4, 2, {14, 7}, {0, 1}, {0, 0}, {7, 1}}, 14);
+  const auto weights = b.activation("weights", DType::float32, {1, 2, 7, 7});
+  b.step(BVL_KERNEL_SOFTMAX_F32, "softmax", {masked}, weights, bvl_softmax_f32_params{14, 7, 1, 0}, 14);
+  const auto probabilities = b.activation("probabilities", DType::int8, {1, 2, 7, 7});
+  b.step(BVL_KERNEL_QUANTIZE_F32_S8, "quantize", {weights}, probabilities, bvl_quantize_f32_s8_params{98, 0.00390625f, -128, -128, 127}, 1);
+  const auto mixed = b.activation("mixed", DType::int8, {1, 2, 7, 9});  // columns of the values are gathered
+  b.step(BVL_KERNEL_MATMUL_S8, "mix", {probabilities, keys}, mixed,
+         bvl_matmul_s8_params{1, {2}, {49}, {9}, 7, 7, 9, 7, 18, 1, -128, -4, 2, 0.004f, -128, 127}, 14);
+  const auto heads = b.output("heads", DType::int8, {1, 7, 2, 9});
+  b.step(BVL_KERNEL_COPY, "join", {mixed}, heads, bvl_copy_params{1, 3, {7, 2, 9}, {9, 63, 1}, {18, 9, 1}, 0, 0}, 7);
+  const auto logits = b.output("logits", DType::int8, {1, 13});
+  dense("classes", heads, logits, {1, 126, 13, 64, 1, -100, 120});
+  const auto counted = b.output("mask as float", DType::float32, {1, 7});
+  b.step(BVL_KERNEL_CAST, "cast", {mask}, counted, bvl_cast_params{7, BVL_ELEMENT_INT64, BVL_ELEMENT_FLOAT32}, 1);
+  const auto low_bits = b.output("low bits", DType::int32, {1, 7}), visible = b.output("hidden as int32", DType::int32, {1, 7});
+  b.step(BVL_KERNEL_CAST, "narrow", {mask}, low_bits, bvl_cast_params{7, BVL_ELEMENT_INT64, BVL_ELEMENT_INT32}, 1);
+  b.step(BVL_KERNEL_CAST, "count", {hidden}, visible, bvl_cast_params{7, BVL_ELEMENT_BOOL, BVL_ELEMENT_INT32}, 1);
   return b.finish();
 }
 

@@ -88,6 +88,19 @@ int main(void) {
   measure("depthwise.int4", bvl_depthwise_conv2d_s8_w4, &deep4, 12, 12ull * 12 * 64 * 9);
   const bvl_dense_s8_w4_params dense4 = {1, 640, 128, 3, -5, -128, 127};
   measure("dense.int4", bvl_dense_s8_w4, &dense4, 128, 640 * 128);
+  const bvl_dense_s8_w4_blocks_params blocks4 = {1, 640, 128, 32, -5, -128, 127};
+  const void* const block_operands[] = {x, w, multipliers, bias, multipliers}; /* any bits are factors */
+  measure_on("dense.int4_blocks", bvl_dense_s8_w4_blocks, &blocks4, block_operands, 128, 640 * 128);
+  const bvl_matmul_s8_params scores = {1, {4}, {16}, {16}, 48, 16, 48, 64, 1, 64, 3, -5, 2, 0.001f, -128, 127};
+  measure("dense.int8_activations", bvl_matmul_s8, &scores, 4 * 48, 4ull * 48 * 48 * 16);
+  const bvl_matmul_s8_params values = {1, {4}, {48 * 48}, {16}, 48, 48, 16, 48, 64, 1, 3, -5, 2, 0.001f, -128, 127};
+  measure("dense.int8_activations", bvl_matmul_s8, &values, 4 * 48, 4ull * 48 * 48 * 16);
+  const bvl_select_params masked = {4, 2, {192, 48}, {0, 1}, {0, 0}, {48, 1}};
+  measure("select", bvl_select, &masked, 192, 192 * 48);
+  const bvl_compare_params compared = {BVL_COMPARE_EQUAL, BVL_ELEMENT_INT64, 1, {4096}, {1}, {0}};
+  measure("compare", bvl_compare, &compared, 4096, 4096);
+  const bvl_cast_params widened = {4096, BVL_ELEMENT_INT64, BVL_ELEMENT_FLOAT32};
+  measure("cast", bvl_cast, &widened, 4, 4096);
   const bvl_add_s8_params add = {1, {4096}, {1}, {1}, 3, -4, 2, 0.61f, 0.47f, -128, 127};
   measure("elementwise.int8", bvl_add_s8, &add, 4096, 4096);
   const bvl_mul_s8_params mul = {1, {4096}, {1}, {1}, 3, -4, 2, 0.01f, -128, 127};

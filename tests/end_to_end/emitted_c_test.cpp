@@ -67,6 +67,7 @@ void check(const bevel::plan::Program& program, const std::string& name) {
 TEST_CASE("integer program") { check(bevel::test::integer_program(), "integer"); }
 TEST_CASE("stateful program") { check(bevel::test::stateful_program(), "stateful"); }
 TEST_CASE("float program") { check(bevel::test::float_program(), "float"); }
+TEST_CASE("attention program") { check(bevel::test::attention_program(), "attention"); }
 TEST_CASE("packed program") { check(bevel::test::packed_program(), "packed"); }
 TEST_CASE("program with int16 activations") { check(bevel::test::wide_activation_program(), "int16"); }
 TEST_CASE("program with stored weights") { check(bevel::test::stored_program(), "stored"); }
@@ -76,7 +77,7 @@ TEST_CASE("each kernel alone compiles without a warning") {
   fs::create_directories(folder);
   std::set<bvl_kernel> seen;
   for (bevel::plan::Program program : {bevel::test::integer_program(), bevel::test::float_program(), bevel::test::packed_program(),
-                                       bevel::test::wide_activation_program(), bevel::test::stored_program()}) {
+                                       bevel::test::wide_activation_program(), bevel::test::stored_program(), bevel::test::attention_program()}) {
     for (std::uint32_t i = 0; i < program.steps.size(); ++i) {
       if (!seen.insert(program.steps[i].kernel).second) continue;
       program.entries[0].first_step = i;

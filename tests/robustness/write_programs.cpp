@@ -11,7 +11,8 @@ int main(int argc, char** argv) {
   const std::pair<const char*, plan::Program> programs[] = {
       {"integer.bvl", test::integer_program()}, {"float.bvl", test::float_program()}, {"stateful.bvl", test::stateful_program()},
       {"packed.bvl", test::packed_program()}, {"wide.bvl", test::wide_program()},
-      {"int16.bvl", test::wide_activation_program()}, {"stored.bvl", test::stored_program()}};
+      {"int16.bvl", test::wide_activation_program()}, {"stored.bvl", test::stored_program()},
+      {"attention.bvl", test::attention_program()}};
   for (const auto& [name, program] : programs) {
     const std::vector<std::byte> bytes = plan::program_bytes(program);
     std::ofstream(folder / name, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));

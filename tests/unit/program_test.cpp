@@ -52,7 +52,8 @@ void rehash(AlignedBytes& file) {
 std::vector<std::vector<std::byte>> programs() {
   return {bytes_of(bevel::test::integer_program()), bytes_of(bevel::test::float_program()),
           bytes_of(bevel::test::stateful_program()), bytes_of(bevel::test::packed_program()),
-          bytes_of(bevel::test::wide_activation_program()), bytes_of(bevel::test::stored_program())};
+          bytes_of(bevel::test::wide_activation_program()), bytes_of(bevel::test::stored_program()),
+          bytes_of(bevel::test::attention_program())};
 }
 
 }  // namespace
@@ -140,7 +141,7 @@ TEST_CASE("states begin as the Program says and outlive a call") {
 
 TEST_CASE("overrides of this machine give the bytes of portable C, over whole networks") {
   for (const auto& source : {bevel::test::integer_program(), bevel::test::wide_program(), bevel::test::float_program(), bevel::test::stateful_program(),
-                             bevel::test::packed_program(), bevel::test::wide_activation_program(), bevel::test::stored_program()}) {
+                             bevel::test::packed_program(), bevel::test::wide_activation_program(), bevel::test::stored_program(), bevel::test::attention_program()}) {
     AlignedBytes file(bytes_of(source));
     bvl_program program;
     REQUIRE(open(file, program) == BVL_OK);

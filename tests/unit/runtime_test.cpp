@@ -1,198 +1,14 @@
-// Every kernel against a plain reference on random shapes, whole and in random parts; overrides against portable C, bit for
-// bit; and files: round trip, every byte flipped, every truncation.
-#include <catch2/catch.hpp>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+// Kernels that work element by element, pool, move or pick, against plain references, bit for bit.
+#include <algorithm>
 #include <limits>
-#include <string>
-#include <vector>
 
 #include "lib/runtime/bevel_math.h"
-#include "lib/runtime/bevel_runtime.h"
-#include "lib/support/random.h"
+#include "tests/common/kernel_case.h"
+
+using namespace bevel;
+using namespace bevel::test;
 
 namespace {
-
-using bevel::Random;
-
-struct Case {
-  std::uint32_t kernel = 0;
-  std::vector<std::uint32_t> params;
-  std::vector<const void*> inputs;
-  std::uint32_t range = 1;
-};
-
-template <typename Params>
-std::vector<std::uint32_t> words(const Params& params) {
-  std::vector<std::uint32_t> result(sizeof params / 4);
-  std::memcpy(result.data(), &params, sizeof params);
-  return result;
-}
-
-template <typename T>
-std::vector<T> run(bvl_kernel_fn* function, const Case& c, std::size_t count, Random* split) {
-  std::vector<T> y(count + 8, T(7));  // the guard behind the output must survive
-  std::vector<std::uint64_t> scratch(bvl_kernel_scratch(c.kernel, c.params.data()) / 8 + 4);
-  void* outputs[] = {y.data()};
-  for (std::uint32_t begin = 0; begin < c.range;) {
-    const std::uint32_t end = split ? begin + 1 + static_cast<std::uint32_t>(split->below(c.range - begin)) : c.range;
-    function(c.params.data(), c.inputs.data(), outputs, scratch.data(), begin, end);
-    begin = end;
-  }
-  for (std::size_t i = 0; i < 8; ++i) REQUIRE(y[count + i] == T(7));
-  y.resize(count);
-  return y;
-}
-
-bool same_bits(const std::vector<std::int8_t>& a, const std::vector<std::int8_t>& b) { return a == b; }
-bool same_bits(const std::vector<std::int16_t>& a, const std::vector<std::int16_t>& b) { return a == b; }
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-// The kernel gives `want`, whole and split, portable and as this machine runs it.
-template <typename T>
-void check(const Case& c, const std::vector<T>& want, Random& random) {
-  bvl_kernel_fn* portable = bvl_portable_kernel_function(c.kernel);
-  bvl_kernel_fn* native = bvl_kernel_function(c.kernel);
-  INFO(bvl_kernel_name(c.kernel));
-  REQUIRE(std::strlen(bvl_kernel_param_layout(c.kernel)) == c.params.size());
-  REQUIRE(same_bits(run<T>(portable, c, want.size(), nullptr), want));
-  REQUIRE(same_bits(run<T>(portable, c, want.size(), &random), want));
-  REQUIRE(same_bits(run<T>(native, c, want.size(), nullptr), want));
-  REQUIRE(same_bits(run<T>(native, c, want.size(), &random), want));
-}
-
-int between(Random& random, int low, int high) {
-  return low + static_cast<int>(random.below(static_cast<std::uint64_t>(high - low + 1)));
-}
-std::vector<std::int8_t> bytes(Random& random, std::size_t count) {
-  std::vector<std::int8_t> result(count);
-  for (auto& v : result) v = static_cast<std::int8_t>(between(random, -128, 127));
-  return result;
-}
-std::vector<float> floats(Random& random, std::size_t count, float reach = 4) {
-  std::vector<float> result(count);
-  for (auto& v : result) v = random.uniform(-reach, reach);
-  return result;
-}
-
-// round half to even by the C library, after a clamp: the definition.
-std::int8_t rounded(float v, int zero_point, int low, int high) {
-  const double r = std::nearbyint(static_cast<double>(v)) + zero_point;
-  return static_cast<std::int8_t>(std::min<double>(std::max<double>(r, low), high));
-}
-
-struct Window {
-  int in, out, kernel, stride, dilation, pad_before, pad_after;
-};
-Window window(Random& random, int max_in, int max_kernel) {
-  for (;;) {
-    Window w{between(random, 1, max_in), 0, between(random, 1, max_kernel), between(random, 1, 3), between(random, 1, 2), 0, 0};
-    w.pad_before = between(random, 0, w.kernel - 1);
-    w.pad_after = between(random, 0, w.kernel - 1);
-    const int span = w.in + w.pad_before + w.pad_after - ((w.kernel - 1) * w.dilation + 1);
-    if (span < 0) continue;
-    w.out = span / w.stride + 1;
-    return w;
-  }
-}
-
-bvl_conv2d_s8_params conv_params(Random& random, int in_group, int out_group, int groups) {
-  const Window h = window(random, 9, 4), w = window(random, 11, 5);
-  bvl_conv2d_s8_params p{};
-  p.n = between(random, 1, 2);
-  p.in_h = h.in, p.out_h = h.out, p.kernel_h = h.kernel, p.stride_h = h.stride, p.dilation_h = h.dilation, p.pad_top = h.pad_before;
-  p.in_w = w.in, p.out_w = w.out, p.kernel_w = w.kernel, p.stride_w = w.stride, p.dilation_w = w.dilation, p.pad_left = w.pad_before;
-  p.groups = groups, p.in_c = groups * in_group, p.out_c = groups * out_group;
-  p.in_zp = between(random, -128, 127), p.out_zp = between(random, -128, 127);
-  p.low = between(random, -128, 0), p.high = between(random, 0, 127);
-  return p;
-}
-
-// Reference convolution with int64 sums over unfolded zero points; weight(c, ky, kx, i) by the caller's layout.
-template <typename Weight>
-std::vector<std::int8_t> reference_conv(const bvl_conv2d_s8_params& p, const std::vector<std::int8_t>& x, Weight weight,
-                                        const std::vector<std::int32_t>& unfolded, const std::vector<float>& multipliers) {
-  std::vector<std::int8_t> y;
-  const int in_group = p.in_c / p.groups, out_group = p.out_c / p.groups;
-  for (int n = 0; n < p.n; ++n)
-    for (int oy = 0; oy < p.out_h; ++oy)
-      for (int ox = 0; ox < p.out_w; ++ox)
-        for (int c = 0; c < p.out_c; ++c) {
-          std::int64_t acc = unfolded[c];
-          for (int ky = 0; ky < p.kernel_h; ++ky)
-            for (int kx = 0; kx < p.kernel_w; ++kx)
-              for (int i = 0; i < in_group; ++i) {
-                const int yy = oy * p.stride_h - p.pad_top + ky * p.dilation_h;
-                const int xx = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
-                if (yy < 0 || yy >= p.in_h || xx < 0 || xx >= p.in_w) continue;
-                const int v = x[((static_cast<std::size_t>(n) * p.in_h + yy) * p.in_w + xx) * p.in_c + c / out_group * in_group + i];
-                acc += static_cast<std::int64_t>(v - p.in_zp) * weight(c, ky, kx, i);
-              }
-          y.push_back(rounded(static_cast<float>(static_cast<std::int32_t>(acc)) * multipliers[c], p.out_zp, p.low, p.high));
-        }
-  return y;
-}
-
-// Rows of weights in [-8, 7] as the kernels with packed weights read them, by their definition in bevel_kernels.h.
-std::vector<std::uint8_t> packed_rows(const std::vector<std::int8_t>& weights, std::size_t rows) {
-  constexpr std::size_t kOrder[8] = {0, 4, 1, 5, 2, 6, 3, 7};
-  const std::size_t depth = weights.size() / rows, padded = (depth + 7) / 8 * 8;
-  std::vector<std::uint8_t> result;
-  for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t at = 0; at < padded; at += 2) {
-      const auto half = [&](std::size_t place) {
-        const std::size_t k = place / 8 * 8 + kOrder[place % 8];
-        return k < depth ? static_cast<unsigned>(weights[row * depth + k]) & 15u : 0u;
-      };
-      result.push_back(static_cast<std::uint8_t>(half(at) | half(at + 1) << 4));
-    }
-  }
-  return result;
-}
-std::vector<std::int8_t> fours(Random& random, std::size_t count) {
-  std::vector<std::int8_t> result(count);
-  for (auto& v : result) v = static_cast<std::int8_t>(between(random, -8, 7));
-  return result;
-}
-
-void conv_case(Random& random, int in_group, int out_group, int groups, bool depthwise, bool pointwise = false, bool four = false) {
-  bvl_conv2d_s8_params p = conv_params(random, in_group, out_group, groups);
-  if (pointwise) {
-    p.kernel_h = p.kernel_w = p.dilation_h = p.dilation_w = 1, p.pad_top = p.pad_left = 0;
-    p.out_h = (p.in_h - 1) / p.stride_h + 1, p.out_w = (p.in_w - 1) / p.stride_w + 1;
-  }
-  const int taps = p.kernel_h * p.kernel_w;
-  const auto x = bytes(random, static_cast<std::size_t>(p.n) * p.in_h * p.in_w * p.in_c);
-  const std::size_t weight_count = static_cast<std::size_t>(p.out_c) * taps * in_group;
-  const auto w = four ? fours(random, weight_count) : bytes(random, weight_count);
-  const auto weight = [&](int c, int ky, int kx, int i) -> int {
-    return depthwise ? w[(static_cast<std::size_t>(ky) * p.kernel_w + kx) * p.out_c + c]
-                     : w[((static_cast<std::size_t>(c) * p.kernel_h + ky) * p.kernel_w + kx) * in_group + i];
-  };
-  std::vector<std::int32_t> unfolded(p.out_c), folded(p.out_c);
-  std::vector<float> multipliers(p.out_c);
-  for (int c = 0; c < p.out_c; ++c) {
-    unfolded[c] = between(random, -40000, 40000);
-    folded[c] = unfolded[c];
-    for (int ky = 0; ky < p.kernel_h; ++ky)
-      for (int kx = 0; kx < p.kernel_w; ++kx)
-        for (int i = 0; i < in_group; ++i) folded[c] -= p.in_zp * weight(c, ky, kx, i);
-    // Steps of 2^-9 make exact ties frequent.
-    multipliers[c] = random.below(2) ? random.uniform(1e-4f, 0.02f) : static_cast<float>(between(random, 1, 8)) * 0x1p-9f;
-  }
-  const auto want = reference_conv(p, x, weight, unfolded, multipliers);
-  const auto packed = packed_rows(four ? w : std::vector<std::int8_t>(), static_cast<std::size_t>(depthwise ? taps : p.out_c));
-  Case c{depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8 : BVL_KERNEL_CONV2D_S8, words(p),
-         {x.data(), w.data(), folded.data(), multipliers.data()}, static_cast<std::uint32_t>(p.n * p.out_h)};
-  if (four) {
-    c.kernel = depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S8_W4 : BVL_KERNEL_CONV2D_S8_W4;
-    c.inputs[1] = packed.data();
-  }
-  check(c, want, random);
-}
 
 // Random broadcasting: dims and the strides of an operand that misses some axes.
 struct Broadcast {
@@ -226,141 +42,6 @@ std::size_t element(const Broadcast& b, int side, std::size_t flat) {
 }
 
 }  // namespace
-
-TEST_CASE("conv2d_s8") {
-  Random random(1);
-  for (int i = 0; i < 120; ++i) conv_case(random, between(random, 1, 40), between(random, 1, 9), 1, false);
-  for (int i = 0; i < 40; ++i) conv_case(random, between(random, 1, 5) * 16, between(random, 1, 9), 1, false, true);
-  for (int i = 0; i < 40; ++i) conv_case(random, between(random, 1, 6), between(random, 1, 5), between(random, 2, 4), false);
-}
-
-TEST_CASE("depthwise_conv2d_s8") {
-  Random random(2);
-  for (int i = 0; i < 100; ++i) conv_case(random, 1, 1, between(random, 1, 50), true);
-  for (int i = 0; i < 30; ++i) conv_case(random, 1, between(random, 2, 3), between(random, 1, 9), true);
-}
-
-TEST_CASE("convolutions with packed int4 weights") {
-  Random random(21);
-  for (int i = 0; i < 120; ++i) conv_case(random, between(random, 1, 40), between(random, 1, 9), 1, false, false, true);
-  for (int i = 0; i < 40; ++i) conv_case(random, between(random, 1, 80), between(random, 1, 9), 1, false, true, true);
-  for (int i = 0; i < 40; ++i) conv_case(random, between(random, 1, 9), between(random, 1, 5), between(random, 2, 4), false, false, true);
-  for (int i = 0; i < 100; ++i) conv_case(random, 1, 1, between(random, 1, 50), true, false, true);
-  for (int i = 0; i < 40; ++i) conv_case(random, 1, 1, between(random, 2, 8) * 8, true, false, true);
-  for (int i = 0; i < 30; ++i) conv_case(random, 1, between(random, 2, 3), between(random, 1, 9), true, false, true);
-}
-
-// --- int16 activations: sums in 64 bits, rounded as the definition says ---
-std::vector<std::int16_t> shorts(Random& random, std::size_t count) {
-  std::vector<std::int16_t> result(count);
-  const bool extreme = random.below(4) == 0;  // all products of one sign and of full size: past 32 bits
-  for (auto& v : result) v = static_cast<std::int16_t>(extreme ? -32768 : between(random, -32768, 32767));
-  return result;
-}
-std::int16_t rounded16(float v, int low, int high) {
-  return static_cast<std::int16_t>(std::min<double>(std::max<double>(std::nearbyint(static_cast<double>(v)), low), high));
-}
-void wide_conv_case(Random& random, int in_group, int out_group, int groups, bool depthwise) {
-  const bvl_conv2d_s8_params s = conv_params(random, in_group, out_group, groups);
-  const bvl_conv2d_s16_params p{s.n, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel_h, s.kernel_w, s.stride_h, s.stride_w,
-                                s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.groups, between(random, -32768, 0), between(random, 0, 32767)};
-  const auto x = shorts(random, static_cast<std::size_t>(p.n) * p.in_h * p.in_w * p.in_c);
-  auto w = bytes(random, static_cast<std::size_t>(p.out_c) * p.kernel_h * p.kernel_w * in_group);
-  if (random.below(3) == 0) w.assign(w.size(), -128);
-  std::vector<std::int64_t> bias(p.out_c);
-  std::vector<float> multipliers(p.out_c);
-  for (auto& v : bias) v = (static_cast<std::int64_t>(random.below(2000001)) - 1000000) * (random.below(2) ? 1 : 100000);
-  for (auto& v : multipliers) v = random.below(2) ? random.uniform(1e-7f, 1e-4f) : static_cast<float>(between(random, 1, 8)) * 0x1p-9f;
-  std::vector<std::int16_t> want;
-  for (int n = 0; n < p.n; ++n)
-    for (int oy = 0; oy < p.out_h; ++oy)
-      for (int ox = 0; ox < p.out_w; ++ox)
-        for (int c = 0; c < p.out_c; ++c) {
-          std::int64_t acc = bias[c];
-          for (int ky = 0; ky < p.kernel_h; ++ky)
-            for (int kx = 0; kx < p.kernel_w; ++kx)
-              for (int i = 0; i < in_group; ++i) {
-                const int yy = oy * p.stride_h - p.pad_top + ky * p.dilation_h, xx = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
-                if (yy < 0 || yy >= p.in_h || xx < 0 || xx >= p.in_w) continue;
-                const std::size_t at = ((static_cast<std::size_t>(n) * p.in_h + yy) * p.in_w + xx) * p.in_c + c / out_group * in_group + i;
-                const std::size_t tap = static_cast<std::size_t>(ky) * p.kernel_w + kx;
-                const int weight = depthwise ? w[tap * p.out_c + c] : w[(static_cast<std::size_t>(c) * p.kernel_h * p.kernel_w + tap) * in_group + i];
-                acc += static_cast<std::int64_t>(x[at]) * weight;
-              }
-          want.push_back(rounded16(static_cast<float>(acc) * multipliers[c], p.low, p.high));
-        }
-  check(Case{depthwise ? BVL_KERNEL_DEPTHWISE_CONV2D_S16 : BVL_KERNEL_CONV2D_S16, words(p), {x.data(), w.data(), bias.data(), multipliers.data()},
-             static_cast<std::uint32_t>(p.n * p.out_h)}, want, random);
-}
-
-TEST_CASE("int16 convolutions") {
-  Random random(22);
-  for (int i = 0; i < 100; ++i) wide_conv_case(random, between(random, 1, 70), between(random, 1, 9), 1, false);
-  for (int i = 0; i < 40; ++i) wide_conv_case(random, between(random, 1, 9), between(random, 1, 5), between(random, 2, 4), false);
-  for (int i = 0; i < 100; ++i) wide_conv_case(random, 1, 1, between(random, 1, 50), true);
-  for (int i = 0; i < 30; ++i) wide_conv_case(random, 1, between(random, 2, 3), between(random, 1, 9), true);
-  // A window of more taps than a run of 32-bit sums has.
-  const bvl_depthwise_conv2d_s16_params p{1, 20, 21, 4, 1, 1, 4, 20, 21, 1, 1, 1, 1, 0, 0, 4, -32768, 32767};
-  const std::vector<std::int16_t> x(20 * 21 * 4, -32768);
-  const std::vector<std::int8_t> w(20 * 21 * 4, -128);
-  const std::vector<std::int64_t> bias = {0, 1, -5, 7};
-  const std::vector<float> multipliers(4, 1e-5f);
-  std::vector<std::int16_t> want;
-  for (std::int64_t b : bias) want.push_back(rounded16(static_cast<float>(b + std::int64_t{420} * 32768 * 128) * 1e-5f, -32768, 32767));
-  check(Case{BVL_KERNEL_DEPTHWISE_CONV2D_S16, words(p), {x.data(), w.data(), bias.data(), multipliers.data()}, 1}, want, random);
-}
-
-TEST_CASE("dense_s16") {
-  Random random(23);
-  for (int i = 0; i < 120; ++i) {
-    const bvl_dense_s16_params p{i % 2 ? 1 : between(random, 2, 7), between(random, 1, i % 5 ? 90 : 1500), between(random, 1, 21), -32768, between(random, 0, 32767)};
-    const auto x = shorts(random, static_cast<std::size_t>(p.rows) * p.in_c);
-    auto w = bytes(random, static_cast<std::size_t>(p.out_c) * p.in_c);
-    if (random.below(3) == 0) w.assign(w.size(), -128);
-    std::vector<std::int64_t> bias(p.out_c);
-    std::vector<float> multipliers(p.out_c);
-    std::vector<std::int16_t> want;
-    for (auto& v : bias) v = static_cast<std::int64_t>(random.below(2000000001)) * 10 - 10000000000;
-    for (auto& v : multipliers) v = random.uniform(1e-7f, 1e-5f);
-    for (int r = 0; r < p.rows; ++r)
-      for (int c = 0; c < p.out_c; ++c) {
-        std::int64_t acc = bias[c];
-        for (int k = 0; k < p.in_c; ++k) acc += static_cast<std::int64_t>(x[static_cast<std::size_t>(r) * p.in_c + k]) * w[static_cast<std::size_t>(c) * p.in_c + k];
-        want.push_back(rounded16(static_cast<float>(acc) * multipliers[c], p.low, p.high));
-      }
-    check(Case{BVL_KERNEL_DENSE_S16, words(p), {x.data(), w.data(), bias.data(), multipliers.data()},
-               static_cast<std::uint32_t>(p.rows == 1 ? p.out_c : p.rows)}, want, random);
-  }
-}
-
-TEST_CASE("dense_s8, dense_s8_w4") {
-  Random random(3);
-  for (int i = 0; i < 200; ++i) {
-    const bool four = i >= 100;
-    bvl_dense_s8_params p{};
-    p.rows = i % 2 ? 1 : between(random, 2, 7);
-    p.in_c = between(random, 1, 70), p.out_c = between(random, 1, 21);
-    p.in_zp = between(random, -128, 127), p.out_zp = between(random, -128, 127), p.low = -128, p.high = between(random, 0, 127);
-    const std::size_t weight_count = static_cast<std::size_t>(p.out_c) * p.in_c;
-    const auto x = bytes(random, static_cast<std::size_t>(p.rows) * p.in_c), w = four ? fours(random, weight_count) : bytes(random, weight_count);
-    const auto packed = packed_rows(four ? w : std::vector<std::int8_t>(), static_cast<std::size_t>(p.out_c));
-    std::vector<std::int32_t> bias(p.out_c);
-    std::vector<float> multipliers(p.out_c);
-    std::vector<std::int8_t> want;
-    for (auto& v : bias) v = between(random, -100000, 100000);
-    for (auto& v : multipliers) v = random.uniform(1e-4f, 0.01f);
-    for (int r = 0; r < p.rows; ++r)
-      for (int c = 0; c < p.out_c; ++c) {
-        std::int64_t acc = bias[c];
-        for (int k = 0; k < p.in_c; ++k) acc += x[static_cast<std::size_t>(r) * p.in_c + k] * w[static_cast<std::size_t>(c) * p.in_c + k];
-        want.push_back(rounded(static_cast<float>(static_cast<std::int32_t>(acc)) * multipliers[c], p.out_zp, p.low, p.high));
-      }
-    Case c{four ? BVL_KERNEL_DENSE_S8_W4 : BVL_KERNEL_DENSE_S8, words(p),
-           {x.data(), four ? static_cast<const void*>(packed.data()) : w.data(), bias.data(), multipliers.data()},
-           static_cast<std::uint32_t>(p.rows == 1 ? p.out_c : p.rows)};
-    check(c, want, random);
-  }
-}
 
 TEST_CASE("add, mul, binary_f32 broadcast") {
   Random random(4);
@@ -675,91 +356,6 @@ TEST_CASE("copy and fill") {
   check(Case{BVL_KERNEL_FILL, words(bvl_fill_params{1, 9, -3}), {}, 1}, std::vector<std::int8_t>(9, -3), random);
 }
 
-// Float weights of 4, 8 or 16 bits and their bytes as kernels read them.
-struct StoredRows {
-  std::vector<float> values;
-  std::vector<std::uint8_t> bytes;
-};
-StoredRows stored_rows(Random& random, int bits, std::size_t rows, std::size_t depth) {
-  StoredRows result;
-  const auto count = rows * depth;
-  if (bits == 16) {
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto half = static_cast<std::uint16_t>(random.next());
-      const int exponent = half >> 10 & 31;
-      const double magnitude = exponent == 0 ? (half & 1023) * 0x1p-24 : (1024 + (half & 1023)) * std::ldexp(1.0, exponent - 25);
-      const auto finite = static_cast<std::uint16_t>(exponent == 31 ? half & 0x3ff : half);  // infinities become subnormals
-      const double value = exponent == 31 ? (half & 1023) * 0x1p-24 : half & 0x8000 ? -magnitude : magnitude;
-      result.values.push_back(static_cast<float>(value));
-      result.bytes.push_back(static_cast<std::uint8_t>(finite));
-      result.bytes.push_back(static_cast<std::uint8_t>(finite >> 8));
-    }
-    return result;
-  }
-  const auto q = bits == 4 ? fours(random, count) : bytes(random, count);
-  result.values.assign(q.begin(), q.end());
-  if (bits == 4) result.bytes = packed_rows(q, rows);
-  else for (std::int8_t v : q) result.bytes.push_back(static_cast<std::uint8_t>(v));
-  return result;
-}
-
-TEST_CASE("float kernels with stored weights keep the stated order") {
-  Random random(25);
-  for (int i = 0; i < 90; ++i) {
-    const int bits = i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 16;
-    const bvl_matmul_f32_w_params p{between(random, 1, 5), between(random, 1, 70), between(random, 1, 13), between(random, 1, 40), bits, -50, 60};
-    const auto x = floats(random, static_cast<std::size_t>(p.rows) * p.in_c);
-    const auto w = stored_rows(random, bits, static_cast<std::size_t>(p.out_c), static_cast<std::size_t>(p.in_c));
-    const int blocks = (p.in_c + p.block - 1) / p.block;
-    const auto scales = floats(random, static_cast<std::size_t>(p.out_c) * blocks), bias = floats(random, static_cast<std::size_t>(p.out_c));
-    std::vector<float> want;
-    for (int r = 0; r < p.rows; ++r)
-      for (int c = 0; c < p.out_c; ++c) {
-        float total = bias[c];
-        for (int b = 0; b < blocks; ++b) {
-          float sum = 0;
-          for (int k = b * p.block; k < std::min(p.in_c, (b + 1) * p.block); ++k) {
-            const float product = x[static_cast<std::size_t>(r) * p.in_c + k] * w.values[static_cast<std::size_t>(c) * p.in_c + k];
-            sum += product;
-          }
-          const float scaled = sum * scales[static_cast<std::size_t>(c) * blocks + b];
-          total += scaled;
-        }
-        want.push_back(std::min(std::max(total, p.low), p.high));
-      }
-    check(Case{BVL_KERNEL_MATMUL_F32_W, words(p), {x.data(), w.bytes.data(), scales.data(), bias.data()}, static_cast<std::uint32_t>(p.rows)}, want, random);
-  }
-  for (int i = 0; i < 90; ++i) {
-    const int bits = i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 16, groups = i % 2 ? 1 : between(random, 2, 6);
-    const bvl_conv2d_s8_params s = conv_params(random, i % 4 ? between(random, 1, 7) : 1, between(random, 1, 7), groups);
-    const bvl_conv2d_f32_w_params p{s.n, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel_h, s.kernel_w, s.stride_h,
-                                    s.stride_w, s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.groups, -50, 60, bits};
-    const int in_group = p.in_c / groups, out_group = p.out_c / groups;
-    const auto x = floats(random, static_cast<std::size_t>(p.n) * p.in_h * p.in_w * p.in_c);
-    const auto w = stored_rows(random, bits, static_cast<std::size_t>(p.out_c), static_cast<std::size_t>(p.kernel_h) * p.kernel_w * in_group);
-    const auto scales = floats(random, static_cast<std::size_t>(p.out_c)), bias = floats(random, static_cast<std::size_t>(p.out_c));
-    std::vector<float> want;
-    for (int n = 0; n < p.n; ++n)
-      for (int oy = 0; oy < p.out_h; ++oy)
-        for (int ox = 0; ox < p.out_w; ++ox)
-          for (int c = 0; c < p.out_c; ++c) {
-            float sum = 0;
-            for (int ky = 0; ky < p.kernel_h; ++ky)
-              for (int kx = 0; kx < p.kernel_w; ++kx)
-                for (int k = 0; k < in_group; ++k) {
-                  const int yy = oy * p.stride_h - p.pad_top + ky * p.dilation_h, xx = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
-                  if (yy < 0 || yy >= p.in_h || xx < 0 || xx >= p.in_w) continue;
-                  const float product = x[((static_cast<std::size_t>(n) * p.in_h + yy) * p.in_w + xx) * p.in_c + c / out_group * in_group + k] *
-                                        w.values[((static_cast<std::size_t>(c) * p.kernel_h + ky) * p.kernel_w + kx) * in_group + k];
-                  sum += product;
-                }
-            const float scaled = sum * scales[c];
-            want.push_back(std::min(std::max(bias[c] + scaled, p.low), p.high));
-          }
-    check(Case{BVL_KERNEL_CONV2D_F32_W, words(p), {x.data(), w.bytes.data(), scales.data(), bias.data()}, static_cast<std::uint32_t>(p.n * p.out_h)}, want, random);
-  }
-}
-
 TEST_CASE("gather finds a row for any index") {
   Random random(26);
   for (int i = 0; i < 90; ++i) {
@@ -796,66 +392,92 @@ TEST_CASE("gather finds a row for any index") {
   }
 }
 
-TEST_CASE("float convolution, product and reduction keep the stated order") {
-  Random random(10);
-  const float infinity = std::numeric_limits<float>::infinity();
-  for (int i = 0; i < 60; ++i) {
-    const int groups = i % 3 ? 1 : between(random, 2, 4);
-    const bvl_conv2d_s8_params s = conv_params(random, between(random, 1, 7), between(random, 1, 7), groups);
-    const bvl_conv2d_f32_params p{s.n, s.in_h, s.in_w, s.in_c, s.out_h, s.out_w, s.out_c, s.kernel_h, s.kernel_w, s.stride_h,
-                                  s.stride_w, s.dilation_h, s.dilation_w, s.pad_top, s.pad_left, s.groups, -5, i % 2 ? 6 : infinity};
-    const int in_group = p.in_c / groups, out_group = p.out_c / groups;
-    const auto x = floats(random, static_cast<std::size_t>(p.n) * p.in_h * p.in_w * p.in_c);
-    const auto w = floats(random, static_cast<std::size_t>(p.out_c) * p.kernel_h * p.kernel_w * in_group, 0.5f);
-    const auto bias = floats(random, static_cast<std::size_t>(p.out_c));
-    std::vector<float> want;
-    for (int n = 0; n < p.n; ++n)
-      for (int oy = 0; oy < p.out_h; ++oy)
-        for (int ox = 0; ox < p.out_w; ++ox)
-          for (int c = 0; c < p.out_c; ++c) {
-            float acc = bias[c];
-            for (int ky = 0; ky < p.kernel_h; ++ky)
-              for (int kx = 0; kx < p.kernel_w; ++kx)
-                for (int k = 0; k < in_group; ++k) {
-                  const int yy = oy * p.stride_h - p.pad_top + ky * p.dilation_h, xx = ox * p.stride_w - p.pad_left + kx * p.dilation_w;
-                  if (yy < 0 || yy >= p.in_h || xx < 0 || xx >= p.in_w) continue;
-                  const float product = x[((static_cast<std::size_t>(n) * p.in_h + yy) * p.in_w + xx) * p.in_c + c / out_group * in_group + k] *
-                                        w[((static_cast<std::size_t>(c) * p.kernel_h + ky) * p.kernel_w + kx) * in_group + k];
-                  acc += product;
-                }
-            want.push_back(std::min(std::max(acc, p.low), p.high));
-          }
-    check(Case{BVL_KERNEL_CONV2D_F32, words(p), {x.data(), w.data(), bias.data()}, static_cast<std::uint32_t>(p.n * p.out_h)}, want, random);
-
-    bvl_matmul_f32_params m{between(random, 1, 3), between(random, 1, 4), between(random, 1, 20), between(random, 1, 20), 0, 0, i % 2, i % 3 == 0, -infinity, infinity};
-    m.a_batch = i % 5 ? m.rows * m.in_c : 0, m.b_batch = i % 4 ? m.in_c * m.out_c : 0;
-    const auto a = floats(random, static_cast<std::size_t>(m.batch) * m.rows * m.in_c), b = floats(random, static_cast<std::size_t>(m.batch) * m.in_c * m.out_c);
-    const auto shift = floats(random, static_cast<std::size_t>(m.out_c));
-    std::vector<float> products;
-    for (int n = 0; n < m.batch; ++n)
-      for (int r = 0; r < m.rows; ++r)
-        for (int c = 0; c < m.out_c; ++c) {
-          float acc = m.has_bias ? shift[c] : 0;
-          for (int k = 0; k < m.in_c; ++k) {
-            const float product = a[n * m.a_batch + r * m.in_c + k] * b[n * m.b_batch + (m.b_transposed ? c * m.in_c + k : k * m.out_c + c)];
-            acc += product;
-          }
-          products.push_back(acc);
-        }
-    check(Case{BVL_KERNEL_MATMUL_F32, words(m), {a.data(), b.data(), shift.data()}, static_cast<std::uint32_t>(m.batch * m.rows)}, products, random);
-
-    const bvl_reduce_f32_params r{i % 4, between(random, 1, 4), between(random, 1, 9), between(random, 1, 5)};
-    const auto v = floats(random, static_cast<std::size_t>(r.outer) * r.depth * r.inner);
-    std::vector<float> reduced;
-    for (int o = 0; o < r.outer; ++o)
-      for (int k = 0; k < r.inner; ++k) {
-        float acc = v[static_cast<std::size_t>(o) * r.depth * r.inner + k];
-        for (int d = 1; d < r.depth; ++d) {
-          const float next = v[(static_cast<std::size_t>(o) * r.depth + d) * r.inner + k];
-          acc = r.op < 2 ? acc + next : r.op == BVL_REDUCE_MAX ? std::max(acc, next) : std::min(acc, next);
-        }
-        reduced.push_back(r.op == BVL_REDUCE_MEAN ? acc / static_cast<float>(r.depth) : acc);
+TEST_CASE("select and compare broadcast") {
+  Random random(33);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (int i = 0; i < 200; ++i) {
+    const Broadcast b = broadcast(random), conditions = [&] {  // the same loops, another operand
+      Broadcast c = b;
+      std::size_t size = 1;
+      for (int k = b.rank - 1; k >= 0; --k) {
+        const bool missing = random.below(3) == 0;
+        c.strides[0][k] = missing ? 0 : static_cast<std::int32_t>(size);
+        if (!missing) size *= static_cast<std::size_t>(b.dims[k]);
       }
-    check(Case{BVL_KERNEL_REDUCE_F32, words(r), {v.data()}, static_cast<std::uint32_t>(r.outer)}, reduced, random);
+      c.sizes[0] = size;
+      return c;
+    }();
+    const auto range = static_cast<std::uint32_t>(b.dims[0]);
+    const int size = 1 << i % 4;
+    const auto x = bytes(random, b.sizes[0] * static_cast<std::size_t>(size)), y = bytes(random, b.sizes[1] * static_cast<std::size_t>(size));
+    auto condition = bytes(random, conditions.sizes[0]);
+    for (auto& v : condition) v = static_cast<std::int8_t>(random.below(2) ? v : 0);  // a hostile file's bytes are not 0 and 1 alone
+    bvl_select_params select{};
+    select.element_bytes = size, select.rank = b.rank;
+    std::memcpy(select.dims, b.dims, sizeof b.dims);
+    std::memcpy(select.condition_strides, conditions.strides[0], sizeof b.dims);
+    std::memcpy(select.a_strides, b.strides[0], sizeof b.dims);
+    std::memcpy(select.b_strides, b.strides[1], sizeof b.dims);
+    std::vector<std::int8_t> chosen;
+    for (std::size_t k = 0; k < b.count; ++k) {
+      const bool first = condition[element(conditions, 0, k)] != 0;
+      const auto from = (first ? x : y).begin() + static_cast<std::ptrdiff_t>(element(b, first ? 0 : 1, k) * static_cast<std::size_t>(size));
+      chosen.insert(chosen.end(), from, from + size);
+    }
+    check(Case{BVL_KERNEL_SELECT, words(select), {condition.data(), x.data(), y.data()}, range}, chosen, random);
+
+    const auto compared = [&](auto few, int element_code) {  // few values, so that equal ones are frequent
+      using T = decltype(few());
+      std::vector<T> u(b.sizes[0]), v(b.sizes[1]);
+      for (T& value : u) value = few();
+      for (T& value : v) value = few();
+      bvl_compare_params p{};
+      p.op = i % 5, p.element = element_code, p.rank = b.rank;
+      std::memcpy(p.dims, b.dims, sizeof b.dims);
+      std::memcpy(p.a_strides, b.strides[0], sizeof b.dims);
+      std::memcpy(p.b_strides, b.strides[1], sizeof b.dims);
+      std::vector<std::int8_t> want;
+      for (std::size_t k = 0; k < b.count; ++k) {
+        const T l = u[element(b, 0, k)], r = v[element(b, 1, k)];
+        const bool all[] = {l == r, l < r, l <= r, l > r, l >= r};
+        want.push_back(all[p.op]);
+      }
+      check(Case{BVL_KERNEL_COMPARE, words(p), {u.data(), v.data()}, range}, want, random);
+    };
+    compared([&] { return static_cast<std::int64_t>(between(random, -1, 1)) << 40; }, BVL_ELEMENT_INT64);
+    compared([&] { return static_cast<std::int32_t>(between(random, -2, 2)); }, BVL_ELEMENT_INT32);
+    compared([&] { return random.below(6) ? static_cast<float>(between(random, -1, 1)) * 0.5f : nan; }, BVL_ELEMENT_FLOAT32);
+  }
+}
+
+TEST_CASE("cast in blocks of 1024") {
+  Random random(34);
+  for (int count : {1, 1023, 1024, 1025, 3000}) {
+    std::vector<std::int64_t> wide(static_cast<std::size_t>(count));
+    for (auto& v : wide) v = static_cast<std::int64_t>(random.next()) >> random.below(64);
+    std::vector<std::int32_t> narrow(wide.begin(), wide.end());
+    std::vector<std::uint8_t> bits;
+    std::vector<float> real;
+    for (auto v : wide) bits.push_back(static_cast<std::uint8_t>(v % 3 ? v : 0)), real.push_back(v % 3 ? static_cast<float>(v % 3) * 1e-30f : -0.0f);
+    const auto range = static_cast<std::uint32_t>((count + 1023) / 1024);
+    const auto to = [&](const auto& from, int from_code, auto value_of) {
+      std::vector<float> floats_of;
+      std::vector<std::int64_t> wide_of;
+      std::vector<std::int32_t> narrow_of;
+      std::vector<std::int8_t> bool_of;
+      for (auto v : from) {
+        const std::int64_t value = value_of(v);
+        floats_of.push_back(static_cast<float>(value)), wide_of.push_back(value), bool_of.push_back(value != 0);
+        narrow_of.push_back(static_cast<std::int32_t>(static_cast<std::uint32_t>(static_cast<std::uint64_t>(value))));
+      }
+      const auto with = [&](int code, const auto& want) { check(Case{BVL_KERNEL_CAST, words(bvl_cast_params{count, from_code, code}), {from.data()}, range}, want, random); };
+      with(BVL_ELEMENT_BOOL, bool_of);
+      if (from_code == BVL_ELEMENT_FLOAT32) return;
+      with(BVL_ELEMENT_FLOAT32, floats_of), with(BVL_ELEMENT_INT64, wide_of), with(BVL_ELEMENT_INT32, narrow_of);
+    };
+    to(wide, BVL_ELEMENT_INT64, [](std::int64_t v) { return v; });
+    to(narrow, BVL_ELEMENT_INT32, [](std::int32_t v) { return std::int64_t{v}; });
+    to(bits, BVL_ELEMENT_BOOL, [](std::uint8_t v) { return std::int64_t{v != 0}; });
+    to(real, BVL_ELEMENT_FLOAT32, [](float v) { return std::int64_t{v != 0}; });
   }
 }

@@ -43,6 +43,17 @@ static inline int bvl_s32_ok(const bvl_tensor* tensor, int64_t count) {
   return bvl_operand_ok(tensor, BVL_INT32, 4, count);
 }
 
+/* The operand holds `count` elements of one of BVL_ELEMENT_*. */
+static inline int bvl_element_ok(const bvl_tensor* tensor, int32_t element, int64_t count) {
+  switch (element) {
+    case BVL_ELEMENT_BOOL: return bvl_operand_ok(tensor, BVL_BOOL, 1, count);
+    case BVL_ELEMENT_INT32: return bvl_operand_ok(tensor, BVL_INT32, 4, count);
+    case BVL_ELEMENT_INT64: return bvl_operand_ok(tensor, BVL_INT64, 8, count);
+    case BVL_ELEMENT_FLOAT32: return bvl_operand_ok(tensor, BVL_FLOAT32, 4, count);
+    default: return 0;
+  }
+}
+
 /* Packed int4 weights: `rows` rows of `depth`, each padded to whole blocks of eight (bevel_dot_w4.h). */
 static inline int bvl_w4_ok(const bvl_tensor* tensor, int64_t rows, int64_t depth) {
   const int64_t count = depth <= 0 || depth > BVL_MAX_ELEMENTS - 7 ? -1 : bvl_times(rows, (depth + 7) / 8 * 8);
