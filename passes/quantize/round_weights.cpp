@@ -33,7 +33,7 @@ namespace bevel::passes {
 namespace {
 
 constexpr OptionRecord kOptions[] = {
-    {"target", "compensated", "compensated: make up for what the layers before lost; weights: only come near the float weights"},
+    {"target", "compensated", "compensated: make up for half of what the layers before lost; weights: only come near the float weights"},
     {"depth", "1", "how many layers that follow each other share one look at the samples: more is quicker and a little less accurate"},
 };
 
@@ -41,6 +41,7 @@ constexpr OptionRecord kOptions[] = {
 constexpr std::int64_t kMaxMoments = std::int64_t{1} << 24;
 constexpr double kBiasLimit = 1073741824.0;   // 2^30, as quantize keeps to (passes/quantize/weights.h)
 constexpr double kBiasHeadroom = 1.25;        // for the correction, which is not known when scales are chosen
+constexpr double kCompensation = 0.5;         // of what the layers before lost (passes/second_order/quadratic.h)
 constexpr double kGroupFloor = 1e-5;          // of the largest group's mean diagonal: the least damping of a group
 constexpr std::int64_t kMaxReduction = 5120;  // products summed into one output: five matrices of its square are held, 1 GB
 
@@ -211,7 +212,7 @@ class Rounder {
     for (const auto& builder : builders) largest = std::max(largest, builder.mean_diagonal());
     second_order::QuadraticOptions options;
     options.least_damping = kGroupFloor * largest;
-    options.asymmetric = settings_.compensated;
+    options.compensation = settings_.compensated ? kCompensation : 0;
 
     std::vector<second_order::Rounded> rounded(groups);
     std::vector<std::int64_t> dead(groups), rows(groups);

@@ -163,9 +163,9 @@ Quadratic QuadraticBuilder::finish(const QuadraticOptions& options) && {
     }
   }
   result.target = result.weights;
-  if (!options.asymmetric) return result;
+  if (options.compensation == 0) return result;
   solve(result.r, change, pool_);
-  for (std::size_t i = 0; i < change.values.size(); ++i) result.target.values[i] += change.values[i];
+  for (std::size_t i = 0; i < change.values.size(); ++i) result.target.values[i] += options.compensation * change.values[i];
   return result;
 }
 

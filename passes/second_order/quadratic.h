@@ -9,6 +9,10 @@
 // the "asymmetric target" t makes up for what the prefix lost, and is held near w where the rows say little. With R^T R = A, searching for v on
 // a grid is finding a near lattice point (passes/second_order/rounding.h).
 //
+// All of it is least squares on these rows, and too much for others: where x = r + noise, C - H holds the noise's own energy besides what
+// noise and signal have in common, and so draws every weight towards zero (attenuation, W. A. Fuller, "Measurement Error Models", 1987); and a
+// few samples' deviations are not those of the next. Hence a share.
+//
 // GPTQ: Frantar, Ashkboos, Hoefler, Alistarh, arXiv:2210.17323. Asymmetric calibration: Li et al., "GPTQv2", arXiv:2504.02692.
 #pragma once
 
@@ -25,7 +29,7 @@ namespace bevel::second_order {
 struct QuadraticOptions {
   double damping = 0.01;      // of the mean of H's diagonal; doubled until A can be factored
   double least_damping = 0;   // absolute: groups of nearly no signal get this floor
-  bool asymmetric = true;     // false: t = w
+  double compensation = 1;    // share of w (C - H) A^-1 that the target takes; 0: t = w
 };
 
 // Of one group. Positions are columns in the order of rounding: the last position is rounded first.

@@ -248,9 +248,18 @@ TEST_CASE("without a reference, and where the reference is the same, the target 
     for (std::int64_t p = 0; p < k; ++p) CHECK(quadratic.target.at(p, 0) == quadratic.weights.at(p, 0));
   }
   QuadraticOptions plain;
-  plain.asymmetric = false;
-  const Quadratic quadratic = quadratic_of(correlated(k, 300, 3).moment(), 1, weights, true, plain);
+  plain.compensation = 0;
+  const Samples other = correlated(k, 300, 3);
+  const Quadratic quadratic = quadratic_of(other.moment(), 1, weights, true, plain);
   for (std::int64_t p = 0; p < k; ++p) CHECK(quadratic.target.at(p, 0) == quadratic.weights.at(p, 0));
+  // A share of the way to the optimum.
+  QuadraticOptions half;
+  half.compensation = 0.5;
+  const Quadratic middle = quadratic_of(other.moment(), 1, weights, true, half), whole = quadratic_of(other.moment(), 1, weights, true);
+  for (std::int64_t p = 0; p < k; ++p) {
+    CHECK(whole.target.at(p, 0) != whole.weights.at(p, 0));
+    CHECK(middle.target.at(p, 0) == Approx((whole.target.at(p, 0) + whole.weights.at(p, 0)) / 2));
+  }
 }
 
 TEST_CASE("rounding with given scales comes near the best of all grid points, and is never above nearest") {
