@@ -4,7 +4,8 @@ machine that scripts/check-emitted-c finds here.
 
     bits.py BEVEL SOURCE_DIR [NETWORK...]
 
-The bundled network always; the others where the shared models are. Three of them also with int4 weights and with int16 activations.
+The bundled network always; the others where the shared models are. Three of them also with int4 weights and with int16 activations, the
+transformer with int4 weights in blocks.
 BEVEL_BITS_SAMPLES: how many samples (20).
 """
 
@@ -22,17 +23,31 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "oracle"
 import other_integers  # noqa: E402
 from data import Data  # noqa: E402
 
-# network -> target
-NETWORKS = {"fashion": "stm32l4r5", "resnet8": "stm32h743", "vww": "stm32h743", "kws": "nrf52840", "ad": "nrf52840",
-            "fmnist_vgg": "rpi4"}
+# network -> target and, where dimensions are open, what binds them
+NETWORKS = {"fashion": ["stm32l4r5"], "resnet8": ["stm32h743"], "vww": ["stm32h743"], "kws": ["nrf52840"], "ad": ["nrf52840"],
+            "fmnist_vgg": ["rpi4"], "sst2": ["stm32h743", "--shape", "seq=48"]}
 
 
 OTHER_INTEGERS = ("fashion", "resnet8", "kws")
+BLOCKS = ("sst2",)
 
 
-def port(header, direction, constant):
-    value = re.search(rf"MODEL_{direction}_0_{constant} (\S+)$", header, re.M).group(1).strip("()u")
-    return float.fromhex(value.rstrip("f")) if "x" in value else int(value)
+def port(header, direction, constant, index=0):
+    found = re.search(rf"MODEL_{direction}_{index}_{constant} (\S+)$", header, re.M)
+    value = found and found.group(1).strip("()u")
+    return value and (float.fromhex(value.rstrip("f")) if "x" in value else int(value))
+
+
+def input_bytes(header, feed):
+    """The sample's inputs as the Program holds them: quantized, or (integers of the model) as they are."""
+    held = b""
+    for index, x in enumerate(feed.values()):
+        scale = port(header, "INPUT", "SCALE", index)
+        if scale:
+            wide = port(header, "INPUT", "BYTES", index) == 2 * port(header, "INPUT", "SIZE", index)
+            x = quantize(x, scale, port(header, "INPUT", "ZERO_POINT", index), np.int16 if wide else np.int8)
+        held += x.tobytes()
+    return held
 
 
 def quantize(x, scale, zero_point, dtype):
@@ -43,9 +58,8 @@ def quantize(x, scale, zero_point, dtype):
 def check(bevel, source, name, out, onnx_file, data):
     """Failures of the network in `out`: onnx_file by the evaluator, model.bvl by the runtime, model.c by every compiler."""
     header = (out / "model.h").read_text()
-    in_scale, in_zero = port(header, "INPUT", "SCALE"), port(header, "INPUT", "ZERO_POINT")
     out_scale, out_zero = port(header, "OUTPUT", "SCALE"), port(header, "OUTPUT", "ZERO_POINT")
-    in_dtype, out_dtype = (np.int16 if port(header, side, "BYTES") == 2 * port(header, side, "SIZE") else np.int8 for side in ("INPUT", "OUTPUT"))
+    out_dtype = np.int16 if port(header, "OUTPUT", "BYTES") == 2 * port(header, "OUTPUT", "SIZE") else np.int8
     inputs, outputs, differing = b"", b"", 0
     for i in range(data.count):
         feed = data.sample(i)
@@ -62,8 +76,7 @@ def check(bevel, source, name, out, onnx_file, data):
             runtime = (runtime.astype(np.int16) - 128).astype(np.int8)
         assert runtime.dtype == out_dtype
         differing += int((evaluator != runtime).sum())
-        (x,) = feed.values()
-        inputs += quantize(x, in_scale, in_zero, in_dtype).tobytes()
+        inputs += input_bytes(header, feed)
         outputs += runtime.tobytes()
     print(f"{name}: evaluator and runtime differ in {differing} of {len(outputs) // np.dtype(out_dtype).itemsize} integers", flush=True)
     (out / "inputs.bin").write_bytes(inputs)
@@ -85,7 +98,7 @@ def main():
         folder = folders[network]
         with tempfile.TemporaryDirectory() as scratch:
             out = pathlib.Path(scratch) / "out"
-            subprocess.run([bevel, "compile", folder / "model.onnx", "--target", NETWORKS[network], "--calib", folder / "calib.json",
+            subprocess.run([bevel, "compile", folder / "model.onnx", "--target", *NETWORKS[network], "--calib", folder / "calib.json",
                             "--eval", folder / "eval.json", "--samples", "50", "--out", out], check=True, stdout=subprocess.DEVNULL)
             data = Data(str(folder / "eval.json"), samples)
             failures += check(bevel, source, network, out, "model.int8.onnx", data)
@@ -99,6 +112,18 @@ def main():
                 failures += check(bevel, source, f"{network} {kind}", other, "model.onnx", data)
                 if floats:
                     print(f"{network} {kind}: in float: {floats}")
+                    failures += 1
+            if network in BLOCKS:
+                other = pathlib.Path(scratch) / "blocks"
+                other.mkdir()
+                subprocess.run([bevel, "quantize", folder / "model.onnx", "--weights", "int4", "--block-size", "32", "--calib", folder / "calib.json",
+                                "--samples", "50", "-o", other / "model.onnx"], check=True, stdout=subprocess.DEVNULL)
+                emitted = subprocess.run([bevel, "emit-c", other / "model.onnx", *NETWORKS[network][1:], "-o", other, "--name", "model", "--json"],
+                                         check=True, capture_output=True, text=True)
+                products = [row for row in json.loads(emitted.stdout)["stays_float"] if row["op"] in ("MatMul", "Gemm")]
+                failures += check(bevel, source, f"{network} int4 blocks", other, "model.onnx", data)
+                if products:
+                    print(f"{network} int4 blocks: products in float: {products}")
                     failures += 1
     return 1 if failures else 0
 
