@@ -140,6 +140,25 @@ Status compare_outputs(const Model& reference, const Model& model, const data::D
   return {};
 }
 
+// Lines are tried on the float model after its channels were scaled; who applies them starts from the model as it is, and a layer in another format may change
+// what is worth scaling. What is said is what that gives.
+Status measure_as_applied(const Model& source, const Explained& explained, report::ExplainRecord& record) {
+  BEVEL_TRY(passes::Recipe fixed, passes::parse_recipe(record.recipe, "recipe"));
+  fixed.equalize = true;
+  record.recipe = passes::to_json(fixed);
+  BEVEL_TRY(const double before, output_error(*explained.judge, source, *explained.model, kTrialSamples));
+  Model applied = source;
+  BEVEL_TRY([[maybe_unused]] const Quantized made, quantize_model(applied, fixed, explained.calibration, explained.pool));
+  BEVEL_TRY(const double after, output_error(*explained.judge, source, applied, kTrialSamples));
+  record.recipe_gain_db = gain(before, after);
+  if (*record.recipe_gain_db >= kWorthALine) return {};
+  record.notes.push_back("the lines that helped layer by layer do not help together with what scaling the channels then finds");
+  record.recipe_lines.clear();
+  record.recipe.clear();
+  record.recipe_gain_db.reset();
+  return {};
+}
+
 }  // namespace
 
 Status explain_layers(const Explained& explained, report::ExplainRecord& record) {
@@ -287,7 +306,7 @@ Result<report::ExplainRecord> explain(const ExplainRequest& request) {
     equalized = recipe->equalize;
     BEVEL_TRY_STATUS(of_file(request.model, equalize(reference, *recipe, *calibration.measure, pool, record)));
     model = reference;
-    BEVEL_TRY(Quantized made, of_file(request.model, quantize_model(model, *recipe, calibration.measure.get())));
+    BEVEL_TRY(Quantized made, of_file(request.model, quantize_model(model, *recipe, calibration.measure.get(), &pool)));
     record.stays_float = std::move(made.stays_float);
     record.notes.insert(record.notes.end(), made.notes.begin(), made.notes.end());
     if (made.changes == 0) record.notes.push_back(kNothingQuantized);
@@ -302,13 +321,9 @@ Result<report::ExplainRecord> explain(const ExplainRequest& request) {
   }
   BEVEL_TRY_STATUS(of_file(request.model, compare_outputs(reference, model, *judge.dataset, pool, bounds, record)));
   Explained explained{&reference, &model, plain ? &*plain : nullptr, calibration.measure.get(), judge.measure.get(), recipe ? &*recipe : nullptr,
-                      request.worst.value_or(kFixedLayers), record.reference == "own"};
+                      request.worst.value_or(kFixedLayers), &pool, record.reference == "own"};
   BEVEL_TRY_STATUS(of_file(request.model, explain_layers(explained, record)));
-  if (record.recipe_gain_db) {
-    BEVEL_TRY(passes::Recipe fixed, passes::parse_recipe(record.recipe, "recipe"));
-    fixed.equalize = equalized;
-    record.recipe = passes::to_json(fixed);
-  }
+  if (record.recipe_gain_db && equalized) BEVEL_TRY_STATUS(of_file(request.model, measure_as_applied(source.model, explained, record)));
   const auto by_position = std::count_if(record.layers.begin(), record.layers.end(), [](const auto& layer) { return layer.matched_by == "position"; });
   if (by_position > 0)
     record.notes.push_back(fmt::format("{} layers have other names than in the float model and were matched by the order of products", by_position));

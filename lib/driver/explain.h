@@ -14,6 +14,10 @@
 #include "lib/support/result.h"
 #include "passes/recipe.h"
 
+namespace bevel {
+class WorkerPool;
+}
+
 namespace bevel::driver {
 
 struct ExplainRequest {
@@ -46,6 +50,7 @@ struct Explained {
   // reference is the float model after that, and the recipe does not ask for it again.
   const passes::Recipe* recipe = nullptr;
   std::size_t worst = kFixedLayers;
+  WorkerPool* pool = nullptr;          // for quantizing again
   bool own_reference = false;          // the reference is the model itself, not rounded: no recipe names its nodes
 };
 // Fills layers, without_counterpart, outputs_db and what was tried.

@@ -13,11 +13,8 @@ namespace {
 
 using report::ExplainFix;
 
-constexpr double kWorthALine = 0.1;  // dB at the outputs: less is noise of the samples
 // An error of nothing is taken as this, so that a gain stays a number.
 constexpr double kLeastError = 1e-12;
-
-double gain(double before, double after) { return 10 * std::log10(std::max(before, kLeastError) / std::max(after, kLeastError)); }
 
 // Keeps the statistics of the float model, which every trial asks for again. What is compared or gathered goes through.
 class KeepingMeasure final : public data::Measure {
@@ -109,7 +106,7 @@ class Requantizing {
 
   Result<double> error_of(passes::Recipe recipe) {
     Model model = *explained_.reference;
-    BEVEL_TRY([[maybe_unused]] const Quantized quantized, quantize_model(model, recipe, &measure_));
+    BEVEL_TRY([[maybe_unused]] const Quantized quantized, quantize_model(model, recipe, &measure_, explained_.pool));
     return output_error(*explained_.judge, *explained_.reference, model, kTrialSamples);
   }
 
@@ -215,6 +212,8 @@ Status patch(const Explained& explained, const passes::SideBranches& branches, c
 }
 
 }  // namespace
+
+double gain(double before, double after) { return 10 * std::log10(std::max(before, kLeastError) / std::max(after, kLeastError)); }
 
 std::vector<data::ValuePair> output_pairs(const Model& reference, const Model& model) {
   const Graph &to = reference.graph, &from = model.graph;

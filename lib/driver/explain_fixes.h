@@ -15,6 +15,10 @@ std::vector<data::ValuePair> output_pairs(const Model& reference, const Model& m
 // The mean over outputs of their relative errors, on at most that many samples.
 Result<double> output_error(data::Measure& judge, const Model& reference, const Model& model, std::optional<std::size_t> max_samples = {});
 
+// In dB, from one such error to another.
+double gain(double before, double after);
+constexpr double kWorthALine = 0.1;  // dB at the outputs: less is noise of the samples
+
 // Samples that a trial runs: enough to tell one choice from another.
 constexpr std::size_t kTrialSamples = 64;
 

@@ -1,8 +1,12 @@
 // explain on nets with planted faults, each of which must be named: real quantization, real runs.
 #include <catch2/catch.hpp>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "calibration/calibration.h"
@@ -257,6 +261,38 @@ TEST_CASE("a clipped range is named, what follows is told to inherit it, and the
   CHECK(decibels_of(*after) - decibels_of(*before) == Approx(*run.record.recipe_gain_db));
 }
 
+TEST_CASE("the recipe that is printed gives the gain that is printed, equalization and second-order rounding included") {
+  const std::filesystem::path data = std::filesystem::path(BEVEL_SOURCE_DIR) / "testdata" / "fashion";
+  const std::filesystem::path folder = std::filesystem::temp_directory_path() / fmt::format("bevel_explain_test_{}", ::getpid());
+  std::filesystem::create_directories(folder);
+  const auto explained_by = [&](const std::string& recipe, std::size_t worst) {
+    const std::filesystem::path path = folder / "recipe.json";
+    std::ofstream(path) << recipe;
+    ExplainRequest request;
+    request.model = data / "model.onnx";
+    request.calibration = data / "calib.json";
+    request.max_samples = 12;
+    request.recipe.recipe = path;
+    request.worst = worst;
+    request.threads = 2;
+    auto record = explain(request);
+    INFO((record ? "" : record.error().message));
+    REQUIRE(record);
+    return std::move(*record);
+  };
+  const auto before = explained_by(R"({"format": "bevel-recipe/1", "nodes": {"/features/features.2/Clip": {"range": "percentile:60"}}})", 1);
+  REQUIRE(before.recipe_gain_db);
+  CHECK(*before.recipe_gain_db > 1);
+  REQUIRE_FALSE(before.recipe_lines.empty());
+  const auto recipe = passes::parse_recipe(before.recipe, "printed");
+  REQUIRE(recipe);
+  CHECK(recipe->equalize);
+  CHECK(recipe->rounding == "second-order");
+  const auto after = explained_by(before.recipe, 0);
+  CHECK(after.outputs_db - before.outputs_db == Approx(*before.recipe_gain_db).margin(0.01));
+  std::filesystem::remove_all(folder);
+}
+
 TEST_CASE("weights of four bits are named, and eight bits are the line that helps or float is") {
   passes::Recipe recipe = plain_recipe();
   recipe.precision = "int4";
@@ -308,6 +344,24 @@ TEST_CASE("a model quantized elsewhere is matched by the order of its products w
   CHECK(layer.fixes[0].measured_by == "patched");
   CHECK(layer.fixes[0].gain_db > 6);
   CHECK(!run.record.recipe_gain_db);
+}
+
+TEST_CASE("a model whose grids are computed as it runs is compared, and said to have none to change") {
+  Model reference = parsed(kTwoLayers);
+  passes::Recipe recipe;
+  recipe.activations = "dynamic";
+  Model model = quantized(reference, recipe, Images(16));
+  reference.set_opset("", model.opset());
+  const Run run = explained(std::move(reference), std::move(model), std::nullopt, 16, 2, 2);
+  REQUIRE_FALSE(run.record.layers.empty());
+  for (const auto& layer : run.record.layers) {
+    INFO(layer.node);
+    CHECK(std::isfinite(layer.alone_db));
+    REQUIRE_FALSE(layer.causes.empty());
+    CHECK(cause(layer, "clipped") == nullptr);
+    for (const auto& fix : layer.fixes) CHECK(fix.key == "precision");
+  }
+  CHECK_FALSE(run.record.recipe_gain_db);
 }
 
 TEST_CASE("nodes of a quantized model without a counterpart are listed") {
