@@ -48,6 +48,8 @@ struct ComparedLayer {
   bool by_position = false;        // the counterpart was found by the order of products, not by name
 };
 
+struct Counterparts;
+
 struct Unmatched {
   std::string node, op_type, reason;
 };
@@ -80,10 +82,9 @@ class SideBranches {
   [[nodiscard]] std::optional<Model> with_rounding(std::size_t layer, const Rounding& rounding) const;
 
  private:
-  struct Parts;
   const Model& reference_;
   const Model& model_;
-  std::unique_ptr<Parts> parts_;
+  std::unique_ptr<Counterparts> parts_;
   std::vector<ComparedLayer> layers_;
   std::vector<Unmatched> unmatched_;
 };
