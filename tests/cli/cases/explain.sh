@@ -26,4 +26,8 @@ check explain_own       0 "with the model's own float version"        explain q.
 check explain_parent    0 'with the float model given'                explain q.onnx --calib good.json --reference small.onnx
 check explain_flags     2 'q.onnx is quantized already'               explain q.onnx --calib good.json --range mse
 check explain_both      2 '\-\-reference q.onnx is quantized itself'  explain q.onnx --calib good.json --reference q.onnx
+
+prepare="$bevel quantize '$fashion/model.onnx' --activations dynamic -o d.onnx > /dev/null"
+check explain_dynamic   2 'no float version of its own: give its float parent as --reference'  explain d.onnx --calib "$fashion/calib.json" --samples 8
+check explain_computed  0 'scales that are computed as it runs'       explain d.onnx --calib "$fashion/calib.json" --samples 8 --worst 0 --reference "$fashion/model.onnx"
 prepare=
