@@ -21,6 +21,7 @@ constexpr std::string_view kPrecisions[] = {"int8", "int4", "float16", "bfloat16
 constexpr std::string_view kActivations[] = {"int8", "uint8", "int16", "dynamic", "float32"};
 constexpr std::string_view kNodeActivations[] = {"int16"};
 constexpr std::string_view kMatmulForms[] = {"qdq", "nbits"};
+constexpr std::string_view kRuntimes[] = {"any", kAvx2Runtime};
 constexpr std::string_view kRoundings[] = {"nearest", "second-order"};
 constexpr std::string_view kFormat = "bevel-recipe/1";
 
@@ -71,8 +72,8 @@ Result<RangeMethod> range_of(const Json& json, const std::string& where) {
 }
 
 Status read_defaults(const Json& json, Recipe& recipe) {
-  constexpr std::string_view kKeys[] = {"weights", "activations", "block_size", "matmul_form", "range", "rounding", "equalize",
-                                        "per_channel"};
+  constexpr std::string_view kKeys[] = {"weights", "activations", "block_size", "matmul_form", "range", "rounding", "runtime",
+                                        "equalize", "per_channel"};
   BEVEL_TRY_STATUS(check_keys(json, "defaults", kKeys));
   if (json.contains("weights")) {
     BEVEL_TRY(recipe.precision, one_of(json["weights"], "defaults.weights", kPrecisions));
@@ -91,6 +92,9 @@ Status read_defaults(const Json& json, Recipe& recipe) {
   }
   if (json.contains("rounding")) {
     BEVEL_TRY(recipe.rounding, one_of(json["rounding"], "defaults.rounding", kRoundings));
+  }
+  if (json.contains("runtime")) {
+    BEVEL_TRY(recipe.runtime, one_of(json["runtime"], "defaults.runtime", kRuntimes));
   }
   if (json.contains("equalize")) {
     BEVEL_TRY(recipe.equalize, truth_of(json["equalize"], "defaults.equalize"));
@@ -156,6 +160,7 @@ Result<Recipe> read(const Json& json) {
 std::span<const std::string_view> recipe_precisions() { return kPrecisions; }
 std::span<const std::string_view> recipe_activations() { return kActivations; }
 std::span<const std::string_view> recipe_matmul_forms() { return kMatmulForms; }
+std::span<const std::string_view> recipe_runtimes() { return kRuntimes; }
 
 bool is_half(std::string_view precision) { return precision == "float16" || precision == "bfloat16"; }
 bool is_block_size(std::uint64_t size) { return size == 0 || size == 16 || size == 32 || size == 64 || size == 128; }
@@ -244,6 +249,7 @@ std::string to_json(const Recipe& recipe) {
                       {"equalize", recipe.equalize},
                       {"per_channel", recipe.per_channel}};
   if (recipe.rounding) json["defaults"]["rounding"] = *recipe.rounding;
+  if (recipe.runtime) json["defaults"]["runtime"] = *recipe.runtime;
   if (recipe.block_size != 0) json["defaults"]["block_size"] = recipe.block_size;
   if (recipe.matmul_form != "qdq") json["defaults"]["matmul_form"] = recipe.matmul_form;
   if (recipe.activations) json["defaults"]["activations"] = *recipe.activations;

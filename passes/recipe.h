@@ -43,6 +43,9 @@ struct Recipe {
   RangeMethod range{RangeMethod::Kind::automatic};  // default of activations
   // "nearest" or "second-order" (passes/second_order). Unsaid: second-order where there are samples.
   std::optional<std::string> rounding;
+  // Whose arithmetic the integers must be safe in: "any" that is exact, or "onnxruntime-avx2", ONNX Runtime's default kernels on x86 without
+  // VNNI too, which saturate sums of two products (passes/quantize/saturating_pairs.h). Unsaid: the target's, else any.
+  std::optional<std::string> runtime;
   bool equalize = true;                       // scale channels against each other where that lowers the measured error
   bool per_channel = true;
   std::map<std::string, NodeChoice> nodes;    // by durable node name; an op type may not be used here
@@ -53,6 +56,8 @@ struct Recipe {
 std::span<const std::string_view> recipe_precisions();
 std::span<const std::string_view> recipe_activations();
 std::span<const std::string_view> recipe_matmul_forms();
+std::span<const std::string_view> recipe_runtimes();
+constexpr std::string_view kAvx2Runtime = "onnxruntime-avx2";
 bool is_half(std::string_view precision);  // "float16" or "bfloat16"
 bool is_block_size(std::uint64_t size);  // 0, or a power of two from 16 to 128
 

@@ -111,10 +111,6 @@ void describe_source(Bag& bag) {
   record.float_onnx_bytes = bag.source.file_bytes;
   record.target = {bag.device.name, bag.device.summary, bag.device.isa, bag.device.clock_hz.value};
   record.max_drop = bag.request.max_drop;
-  if (!bag.device.onnx_runtime.empty())
-    record.notes.push_back(
-        "ONNX Runtime on x86-64 without VNNI instructions saturates 16-bit sums in its default int8 kernels and then computes "
-        "something else than this model: create its session with the config entry session.x64quantprecision=1.");
 }
 
 Status simplify_and_quantize(Bag& bag) {
@@ -123,6 +119,7 @@ Status simplify_and_quantize(Bag& bag) {
   BEVEL_TRY(const bool widened, of_file(request.model, simplify_for_quantization(bag.simplified)));
   if (widened) bag.record.notes.push_back(kWidened);
   BEVEL_TRY(bag.recipe, choose_recipe(request.recipe, bag.device.activation_dtype, bag.simplified));
+  choose_runtime(bag.recipe, bag.device.onnx_runtime);
   if (const std::string only = passes::only_in_onnx(bag.recipe); !only.empty())
     return fail(ExitCode::usage, "compile: the recipe asks for {}, for which the C runtime has no kernels; `bevel quantize` writes it as ONNX.", only);
   describe_source(bag);
@@ -160,6 +157,13 @@ Status simplify_and_quantize(Bag& bag) {
   BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(bag.int8, bag.recipe, calibration.measure.get(), &bag.pool)));
   bag.record.stays_float = std::move(quantized.stays_float);
   bag.record.notes.insert(bag.record.notes.end(), quantized.notes.begin(), quantized.notes.end());
+  if (!bag.device.onnx_runtime.empty())
+    bag.record.notes.push_back(
+        quantized.saturation_free
+            ? "model.int8.onnx computes what it says in ONNX Runtime's default session on x86-64, with VNNI instructions or without: no two of its weights "
+              "can saturate a 16-bit sum of their products (runtime onnxruntime-avx2); model.c and model.bvl hold the same integers"
+            : "ONNX Runtime on x86-64 without VNNI instructions saturates 16-bit sums in its default int8 kernels and then computes "
+              "something else than this model: create its session with the config entry session.x64quantprecision=1.");
   if (quantized.changes == 0) bag.record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
   return {};
 }

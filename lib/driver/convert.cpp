@@ -231,7 +231,10 @@ Result<report::WriteRecord> optimize(const OptimizeRequest& request) {
     }
     for (const passes::PassReport& report : reports) {
       record.passes.push_back({report.pass, report.stats.changes});
-      for (const passes::NodeNote& note : report.stats.notes) record.stays_float.push_back({note.node, note.op_type, note.text});
+      for (const passes::NodeNote& note : report.stats.notes) {
+        if (note.node.empty()) record.notes.push_back(note.text);
+        else record.stays_float.push_back({note.node, note.op_type, note.text});
+      }
     }
   } else {
     if (request.opset) return fail_input("{}: {}, so it cannot be written in another.", request.model.filename().string(), source.beyond_knowledge);
@@ -302,10 +305,11 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   if (request.max_drop && !request.calibration && !request.evaluation)
     return fail(ExitCode::usage, "--max-drop needs samples to measure it on: give --eval DATA.");
   BEVEL_TRY_STATUS(check_opset(request.opset));
-  std::string activations = kNeutralActivations;
+  std::string activations = kNeutralActivations, onnx_runtime;
   if (request.target) {
     BEVEL_TRY(const target::Device device, target::find_device(*request.target));
     activations = device.activation_dtype;
+    onnx_runtime = device.onnx_runtime;
   }
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
   BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
@@ -319,6 +323,7 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   if (widened) record.notes.push_back(kWidened);
   const Model simplified = model;
   BEVEL_TRY(passes::Recipe recipe, choose_recipe(request.recipe, activations, model));
+  choose_runtime(recipe, onnx_runtime);
   if (!request.calibration && !request.profile && passes::needs_calibration(recipe))
     return fail(ExitCode::usage, "quantize needs calibration data: give either --calib DATA or --profile PROFILE. Weights alone (--activations "
                 "float32), dynamic activations and half precision (--weights float16) need none.");

@@ -9,6 +9,7 @@
 #include "lib/plan/grouping.h"
 #include "passes/bodies.h"
 #include "passes/pass.h"
+#include "passes/quantize/saturating_pairs.h"
 
 namespace bevel::driver {
 
@@ -123,6 +124,7 @@ Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, p
   BEVEL_TRY(const auto pipeline, passes::parse_pipeline(pipeline_text));
   BEVEL_TRY(const auto reports, passes::run_pipeline(model, pipeline, context));
   Quantized quantized;
+  std::string of_model;
   for (const passes::PassReport& report : reports) {
     if (report.pass == "narrow-floats") {
       add_islands(report, *context.recipe, quantized);
@@ -130,11 +132,15 @@ Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, p
     }
     if (report.pass != "quantize") {
       if (auto note = refined(report); !note.empty()) quantized.notes.push_back(std::move(note));
-      continue;
+    } else {
+      quantized.changes += report.stats.changes;
     }
-    quantized.changes += report.stats.changes;
-    for (const passes::NodeNote& note : report.stats.notes) quantized.stays_float.push_back({note.node, note.op_type, note.text});
+    for (const passes::NodeNote& note : report.stats.notes) {
+      if (note.node.empty()) of_model = note.text;  // the last pass that chose weights speaks for them
+      else if (report.pass == "quantize") quantized.stays_float.push_back({note.node, note.op_type, note.text});
+    }
   }
+  if (!of_model.empty()) quantized.notes.push_back(std::move(of_model));
   BEVEL_TRY_STATUS(ops::infer_types(model));
   // Weights alone: all arithmetic is in float, and that is no news of a node.
   const bool weights_alone = context.recipe->activations == "float32";
@@ -144,7 +150,26 @@ Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, p
   return quantized;
 }
 
+// What became of the runtime that the recipe names: recorded in the model, or said why not.
+void record_runtime(Model& model, const passes::Recipe& recipe, Quantized& quantized) {
+  const std::vector<NodeId> layers = passes::saturating_layers(model.graph);
+  quantized.saturation_free = layers.empty();
+  std::erase_if(model.metadata, [](const auto& entry) { return entry.first == kRuntimeMetadata; });
+  if (recipe.runtime != passes::kAvx2Runtime) return;
+  if (layers.empty()) {
+    model.metadata.emplace_back(kRuntimeMetadata, passes::kAvx2Runtime);
+    return;
+  }
+  quantized.notes.push_back(fmt::format("ONNX Runtime on x86 without VNNI can still saturate in {} layer{}, '{}' the first: the weights were integers as the model "
+                                        "came, and stay as they are", layers.size(), layers.size() == 1 ? "" : "s",
+                                        printable(model.graph.node(layers[0]).name)));
+}
+
 }  // namespace
+
+void choose_runtime(passes::Recipe& recipe, const std::string& onnx_runtime) {
+  if (!recipe.runtime && !onnx_runtime.empty() && passes::has_integers(recipe)) recipe.runtime = passes::kAvx2Runtime;
+}
 
 Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool, const BranchData& branches) {
   const bool samples = measure != nullptr && measure->has_samples();
@@ -175,6 +200,7 @@ Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Mea
   if (bodies) BEVEL_TRY_STATUS(quantize_bodies(reference, model, recipe, branches.samples, branches.options, pool, quantized));
   if (!asked && !second_order && measure != nullptr && !samples && passes::needs_calibration(recipe))
     quantized.notes.push_back("weights are rounded to nearest: rounding by second moments looks at samples, which a profile does not hold");
+  record_runtime(model, recipe, quantized);
   return quantized;
 }
 

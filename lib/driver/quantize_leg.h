@@ -36,6 +36,7 @@ struct Quantized {
   std::size_t changes = 0;                    // nodes that now compute in integers
   std::vector<std::string> notes;             // of what the passes found, for the report
   bool already = false;                       // nothing changed, because nodes compute in integers as the model came
+  bool saturation_free = false;               // no int8 product can saturate in ONNX Runtime on x86 without VNNI
 };
 constexpr const char* kAlreadyQuantized = "quantize changed nothing: the model is quantized already";
 // What a record says when `changes` is 0: an output that is as its input was is never passed off as quantized.
@@ -51,6 +52,10 @@ struct BranchData {
 };
 Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Measure* measure, WorkerPool* pool = nullptr,
                                  const BranchData& branches = {});
+// Of a target whose ONNX file is run by ONNX Runtime on x86-64, VNNI or not: where the recipe leaves the runtime open.
+void choose_runtime(passes::Recipe& recipe, const std::string& onnx_runtime);
+// The metadata entry of a written model whose weights were chosen for a runtime, and do keep to what it needs.
+constexpr const char* kRuntimeMetadata = "bevel.runtime";
 // The same by the default recipe, with no data and without reading a weight: which nodes have an integer form, and the form of the
 // result, whose scales and weights mean nothing.
 Result<Quantized> forecast_quantized(Model& model);

@@ -66,6 +66,9 @@ Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string
   if (flags.matmul_form) {
     BEVEL_TRY(recipe.matmul_form, one_of("--matmul-form", *flags.matmul_form, passes::recipe_matmul_forms()));
   }
+  if (flags.runtime) {
+    BEVEL_TRY(recipe.runtime, one_of("--runtime", *flags.runtime, passes::recipe_runtimes()));
+  }
   const bool integers = passes::has_integers(recipe) || !passes::is_half(recipe.precision);
   if (!recipe.activations && integers) recipe.activations = default_activations;
   if (flags.range) {

@@ -22,6 +22,7 @@ struct RecipeFlags {
   std::optional<std::string> weights;      // as in the recipe: "int8", "int4", "float16", ...
   std::optional<std::size_t> block_size;   // as in the recipe
   std::optional<std::string> matmul_form;  // as in the recipe
+  std::optional<std::string> runtime;      // as in the recipe
 };
 
 // `default_activations`: the target's, where neither flag nor recipe states one. Flags go over the recipe file or preset. `model` is the simplified one,

@@ -108,6 +108,7 @@ class DynamicQuantizer {
     graph_.rename_node(made, node.name);  // the name that recipes and reports know
     return {};
   }
+  [[nodiscard]] const PairLosses& pair_losses() const { return pair_losses_; }
 
  private:
   struct Input {
@@ -159,14 +160,18 @@ class DynamicQuantizer {
     const std::optional<int> scales_axis = recipe_.per_channel ? std::optional(axis) : std::nullopt;
     const std::int64_t count = recipe_.per_channel ? weight.dim(static_cast<std::size_t>(axis)) : 1;
     std::vector<float> scales(static_cast<std::size_t>(count), 1.0f);
+    WeightFormat format;
+    if (recipe_.runtime == kAvx2Runtime && !form.convolves) format.pairs = PairOrder::along_second_last;  // ConvInteger is exact
     if (!forms_only_) {
-      auto found = weight_scales(weight, scales_axis, nullptr, 1);
+      auto found = weight_scales(weight, scales_axis, nullptr, 1, format);
       if (!found)
         return located(fmt::format("node '{}' ({}), weights '{}'", printable(node.name), printable(node.op_type), printable(base)),
                        std::move(found).error());
       scales = std::move(*found);
+      BEVEL_TRY(const PairCost cost, pair_cost(weight, scales_axis, nullptr, 1, format));
+      if (format.pairs != PairOrder::none) pair_losses_.add(node.name, weight.size(), cost.limited, cost.db);
     }
-    Tensor integers = forms_only_ ? Tensor::zeros(DType::int8, weight.dims()) : quantize_weight(weight, scales_axis, scales);
+    Tensor integers = forms_only_ ? Tensor::zeros(DType::int8, weight.dims()) : quantize_weight(weight, scales_axis, scales, format);
     const Dims dims = !recipe_.per_channel ? Dims{} : form.convolves ? along_channels(count, weight.rank()) : Dims{count};
     made = {graph_.add_constant(base + "_quantized", std::move(integers)),
             graph_.add_constant(base + "_scale", Tensor::of<float>(dims, scales))};
@@ -191,6 +196,7 @@ class DynamicQuantizer {
   bool forms_only_;
   std::map<ValueId, Input> inputs_;
   std::map<std::pair<ValueId, bool>, Weight> weights_;
+  PairLosses pair_losses_;
 };
 
 }  // namespace
@@ -210,6 +216,7 @@ Result<PassStats> quantize_dynamically(Model& model, const Recipe& recipe, std::
     BEVEL_TRY_STATUS(quantizer.quantize(id));
     ++stats.changes;
   }
+  if (quantizer.pair_losses().layers > 0) stats.notes.push_back({"", "", describe(quantizer.pair_losses(), "weights")});
   model.graph.erase_dead();
   return stats;
 }

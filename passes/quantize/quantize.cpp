@@ -3,6 +3,8 @@
 // What it does. Every node that can compute in integers reads 8-bit operands and writes an 8-bit result:
 //   weights        symmetric int8 per output channel, scale = max|w| / 127; the float tensor goes, the file shrinks to a quarter. int4 (per
 //                  channel, or per block of the sum's elements) where the recipe says so
+//                  For ONNX Runtime on x86 without VNNI (runtime onnxruntime-avx2), no two int8 weights that it sums in 16 bits can saturate
+//                  (saturating_pairs.h)
 //   biases         int32 with scale sx * sw, so that they add to the accumulator as they stand
 //   activations    asymmetric 8 bits per tensor; int8 or uint8, the same integers shifted by 128; or symmetric int16, of the model or of
 //                  single nodes, where values that others read or made in 8 bits are converted
@@ -40,6 +42,7 @@
 #include "passes/quantize/automatic_range.h"
 #include "passes/quantize/delicate.h"
 #include "passes/quantize/dynamic.h"
+#include "passes/quantize/saturating_pairs.h"
 #include "passes/quantize/scales.h"
 #include "passes/quantize/selection.h"
 #include "passes/quantize/weight_only.h"
@@ -54,6 +57,7 @@ constexpr OptionRecord kOptions[] = {
     {"activations", "", "int8, uint8, int16, dynamic, or float32 for weights alone (default: the recipe's, else int8)"},
     {"weights", "", "int8 or int4 (default: the recipe's)"},
     {"range", "", "auto, minmax, percentile, percentile:P, mse or entropy (default: the recipe's)"},
+    {"runtime", "", "any, or onnxruntime-avx2: weights that cannot saturate on x86 without VNNI (default: the recipe's)"},
     {"keep-float", "", "names of nodes or op types that stay in float, separated by commas (in a pipeline: semicolons)"},
 };
 
@@ -69,7 +73,7 @@ class Quantizer {
   Quantizer(Model& model, const std::vector<ops::Facts>& facts, const Selection& selection, const Grids& grids,
             const ActivationFormat& format, const Recipe& recipe, bool forms_only)
       : graph_(model.graph), facts_(facts), selection_(selection), grids_(grids), format_(format),
-        constants_(model.graph, forms_only), parameters_(2 * grids.components.size()), recipe_(recipe) {}
+        constants_(model.graph, forms_only), parameters_(2 * grids.components.size()), recipe_(recipe), forms_only_(forms_only) {}
 
   Status run() {
     for (const NodeId id : graph_.node_order()) {
@@ -80,6 +84,7 @@ class Quantizer {
     graph_.erase_dead();
     return {};
   }
+  [[nodiscard]] const PairLosses& pair_losses() const { return pair_losses_; }
 
  private:
   struct Parameters {
@@ -180,7 +185,8 @@ class Quantizer {
         facts.value.bias_operand >= 0 && bias_operand < node.inputs.size() && node.inputs[bias_operand].valid();
     const ValueId bias = has_bias ? node.inputs[bias_operand] : ValueId();
     const auto axis = recipe_.per_channel ? ops::channel_axis(facts.space, static_cast<int>(weight_operand)) : std::nullopt;
-    const WeightFormat format = weight_format(recipe_, node.name);
+    WeightFormat format = weight_format(recipe_, node.name);
+    if (recipe_.runtime == kAvx2Runtime && format.dtype == DType::int8 && weight_operand == 1) format.pairs = pair_order(graph_, id);
     if (!has_bias) {
       if (const auto blocks = block_axis(facts, *graph_.constant(weight), format)) {
         BEVEL_TRY(const ValueId dequantized, constants_.weight_in_blocks(weight, *blocks, format, id));
@@ -190,6 +196,11 @@ class Quantizer {
     }
     BEVEL_TRY(const std::vector<float> scales,
               constants_.scales_of(*graph_.constant(weight), axis, graph_.constant(bias), input_scale, format));
+    if (format.pairs != PairOrder::none && !forms_only_ && counted_.insert(weight).second) {
+      const Tensor& values = *graph_.constant(weight);
+      BEVEL_TRY(const PairCost cost, pair_cost(values, axis, graph_.constant(bias), input_scale, format));
+      pair_losses_.add(node.name, values.size(), cost.limited, cost.db);
+    }
     graph_.set_operand(id, weight_operand, constants_.weight(weight, axis, scales, format, id));
     if (has_bias) graph_.set_operand(id, bias_operand, constants_.bias(bias, input_scale, scales, id));
     return {};
@@ -245,6 +256,9 @@ class Quantizer {
   std::map<std::pair<ValueId, bool>, ValueId> copies_;  // by value and whether in 16 bits
   std::set<ValueId> dequantized_;  // results whose producer now is their DequantizeLinear
   const Recipe& recipe_;
+  bool forms_only_;
+  PairLosses pair_losses_;
+  std::set<ValueId> counted_;  // weights in them
 };
 
 ActivationFormat activation_format(const Recipe& recipe) {
@@ -269,6 +283,7 @@ Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
   Recipe recipe = context.recipe != nullptr ? *context.recipe : Recipe();
   if (const std::string& text = options.at("activations"); !text.empty()) recipe.activations = text;
   if (const std::string& text = options.at("weights"); !text.empty()) recipe.precision = text;
+  if (const std::string& text = options.at("runtime"); !text.empty()) recipe.runtime = text;
   const auto known = [](std::span<const std::string_view> words, std::string_view text) {
     return std::find(words.begin(), words.end(), text) != words.end();
   };
@@ -280,6 +295,8 @@ Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
     return fail(ExitCode::usage, "quantize: weights=\"{}\": expected int8, int4, float16, bfloat16 or float32",
                 printable(recipe.precision));
   }
+  if (!known(recipe_runtimes(), recipe.runtime.value_or("any")))
+    return fail(ExitCode::usage, "quantize: runtime=\"{}\": expected any or onnxruntime-avx2", printable(*recipe.runtime));
   BEVEL_TRY_STATUS(check_combination(recipe));
   // What narrow-floats takes up later.
   if (is_half(recipe.precision)) recipe.precision = "float32";
@@ -402,7 +419,9 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
     if (!computes_on_floats(model.graph, id, facts[id.index])) continue;
     stats.notes.push_back({model.graph.node(id).name, model.graph.node(id).op_type, reason});
   }
-  BEVEL_TRY_STATUS(Quantizer(model, facts, selection, chosen.grids, format, recipe, context.forms_only).run());
+  Quantizer quantizer(model, facts, selection, chosen.grids, format, recipe, context.forms_only);
+  BEVEL_TRY_STATUS(quantizer.run());
+  if (quantizer.pair_losses().layers > 0) stats.notes.push_back({"", "", describe(quantizer.pair_losses(), "weights")});
   return stats;
 }
 

@@ -16,17 +16,22 @@
 // for the mean too. Weights that several nodes read are rounded once, for all of them. A column whose inputs were zero on all samples is
 // rounded to nearest and said so: the samples say nothing of it, and other inputs may come.
 //
+// Runtime onnxruntime-avx2: int8 weights that ONNX Runtime sums in pairs on x86 without VNNI (saturating_pairs.h) are chosen so that none can
+// saturate. A channel that keeps to that anyway is as it is without; the others are solved again under the limit.
+//
 //   w_q = {3, -2}, w_scale = {0.5}      becomes, say,     w_q = {3, -1}, w_scale = {0.47}
 //   w = DequantizeLinear(w_q, w_scale)                    w = DequantizeLinear(w_q, w_scale)
 //   y = MatMul(x, w)                                      y = MatMul(x, w)
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "lib/ops/op.h"
 #include "passes/pass.h"
 #include "passes/quantize/quantized_layer.h"
+#include "passes/quantize/saturating_pairs.h"
 #include "passes/second_order/rounding.h"
 
 namespace bevel::passes {
@@ -34,6 +39,7 @@ namespace {
 
 constexpr OptionRecord kOptions[] = {
     {"target", "compensated", "compensated: make up for half of what the layers before lost; weights: only come near the float weights"},
+    {"runtime", "", "any, or onnxruntime-avx2: weights that cannot saturate on x86 without VNNI (default: the recipe's)"},
     {"depth", "1", "how many layers that follow each other share one look at the samples: more is quicker and a little less accurate"},
 };
 
@@ -48,10 +54,16 @@ constexpr std::int64_t kMaxReduction = 5120;  // products summed into one output
 struct Settings {
   bool compensated = true;
   std::int64_t depth = 1;
+  bool pairs = false;  // no two int8 weights that x86 without VNNI sums in 16 bits may saturate
 };
 
-Result<Settings> settings_of(const Options& options) {
+Result<Settings> settings_of(const Options& options, const Recipe* recipe) {
   Settings settings;
+  std::string runtime = options.at("runtime");
+  if (runtime.empty() && recipe != nullptr) runtime = recipe->runtime.value_or("");
+  if (runtime != "any" && runtime != kAvx2Runtime && !runtime.empty())
+    return fail(ExitCode::usage, "round-weights: runtime=\"{}\": expected any or onnxruntime-avx2", printable(runtime));
+  settings.pairs = runtime == kAvx2Runtime;
   const std::string& target = options.at("target");
   if (target != "compensated" && target != "weights")
     return fail(ExitCode::usage, "round-weights: target=\"{}\": expected compensated or weights", printable(target));
@@ -120,6 +132,7 @@ class Rounder {
     }
     BEVEL_TRY_STATUS(round_wave());
     graph.erase_dead();
+    if (losses_.layers > 0) stats_.notes.push_back({"", "", describe(losses_, "layers' outputs")});
     return std::move(stats_);
   }
 
@@ -215,14 +228,24 @@ class Rounder {
     options.compensation = settings_.compensated ? kCompensation : 0;
 
     std::vector<second_order::Rounded> rounded(groups);
-    std::vector<std::int64_t> dead(groups), rows(groups);
+    std::vector<std::int64_t> dead(groups), rows(groups), limited(groups);
+    std::vector<double> unlimited_distance(groups);
+    const PairOrder pairs = pair_order_of(task);
     second_order::for_each(context_.pool, view.groups, [&](std::int64_t i) {
       const auto group = static_cast<std::size_t>(i);
       const second_order::Quadratic quadratic = std::move(builders[group]).finish(options);
       dead[group] = quadratic.dead;
       rows[group] = quadratic.rows;
-      rounded[group] = second_order::round_weights(quadratic, grid_of(first), present_weights(first, i), rounding_options(task, i),
-                                                   groups == 1 ? context_.pool : nullptr);
+      const auto round = [&](const second_order::Grid& grid) {
+        return second_order::round_weights(quadratic, grid, present_weights(first, i), rounding_options(task, i), groups == 1 ? context_.pool : nullptr);
+      };
+      second_order::Grid grid = grid_of(first);
+      rounded[group] = round(grid);
+      grid.partner = pair_partners(pairs, first.integers.dims(), view);
+      grid.pair_limit = kPairLimit;
+      unlimited_distance[group] = rounded[group].distance_after;
+      limited[group] = saturating(rounded[group], grid, view);
+      if (limited[group] > 0) rounded[group] = second_order::within_pairs(std::move(rounded[group]), round(grid), grid);
     });
     replace(task, rounded, means, centred);
 
@@ -241,9 +264,39 @@ class Rounder {
       text += fmt::format("; only {} rows of samples for {} weights per channel: what they say of how inputs move together counts less, more samples would tell",
                           least_rows, view.k);
     }
+    if (pairs != PairOrder::none) {
+      const std::int64_t count = std::accumulate(limited.begin(), limited.end(), std::int64_t{0});
+      const double unlimited = std::accumulate(unlimited_distance.begin(), unlimited_distance.end(), 0.0);
+      losses_.add(model_.graph.node(first.node).name, first.integers.size(), count,
+                  decibels(sum.signal, unlimited) - decibels(sum.signal, sum.distance_after));
+      if (count > 0) text += fmt::format(" ({:.1f} dB with {} weights in pairs that could saturate)", decibels(sum.signal, unlimited), count);
+    }
     if (dead_columns > 0) text += fmt::format("; {} of {} inputs are zero on every sample", dead_columns, view.k * view.groups);
     note(first.node, std::move(text));
     return {};
+  }
+
+  // In what order the kernels of its readers sum, which is one, since they read the same elements alike.
+  [[nodiscard]] PairOrder pair_order_of(const Task& task) const {
+    if (!settings_.pairs || task.first().integers.dtype() != DType::int8) return PairOrder::none;
+    for (const QuantizedLayer& layer : task.layers) {
+      if (const PairOrder order = pair_order(model_.graph, layer.node); order != PairOrder::none) return order;
+    }
+    return PairOrder::none;
+  }
+
+  // Weights in pairs that can saturate.
+  static std::int64_t saturating(const second_order::Rounded& rounded, const second_order::Grid& grid, const ops::ProductView& view) {
+    std::int64_t count = 0;
+    if (grid.partner.empty()) return 0;
+    for (std::int64_t channel = 0; channel < view.channels; ++channel) {
+      for (std::int64_t i = 0; i < view.k; ++i) {
+        const std::int32_t other = grid.partner[static_cast<std::size_t>(i)];
+        const auto at = [&](std::int64_t column) { return rounded.weights.integers[static_cast<std::size_t>(channel * view.k + column)]; };
+        if (other >= 0 && pair_saturates(at(i), at(other))) ++count;
+      }
+    }
+    return count;
   }
 
   static double decibels(double signal, double noise) {
@@ -369,6 +422,7 @@ class Rounder {
   PassContext& context_;
   Settings settings_;
   PassStats stats_;
+  PairLosses losses_;
   std::set<NodeId> done_;      // nodes whose weights were rounded, or are about to be
   std::vector<Task> wave_;     // layers to be measured together
   std::set<NodeId> waiting_;   // their nodes
@@ -376,7 +430,7 @@ class Rounder {
 };
 
 Result<PassStats> run(Model& model, const Options& options, PassContext& context) {
-  BEVEL_TRY(const Settings settings, settings_of(options));
+  BEVEL_TRY(const Settings settings, settings_of(options, context.recipe));
   if (context.reference == nullptr)
     return fail(ExitCode::usage, "round-weights: it needs the float model that the quantized one came from: run it after quantize");
   if (context.measure == nullptr || !context.measure->has_samples())

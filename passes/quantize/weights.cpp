@@ -43,6 +43,82 @@ std::int64_t rounded(float value, float scale, int zero_point, ops::IntegerRange
   return ops::quantize(static_cast<double>(value / scale), zero_point, range);
 }
 
+// The integers of two weights of one channel, in steps, that are summed in a pair: nearest, and where that is beyond the limit the nearest that is
+// not. Each is within -qmax..qmax beforehand.
+struct Pair {
+  std::int64_t a = 0, b = 0;
+};
+Pair within_limit(Pair pair, double a, double b, int qmax) {
+  if (!pair_saturates(static_cast<int>(pair.a), static_cast<int>(pair.b))) return pair;
+  // Both have one sign. On the line |a| + |b| = limit the nearest point is where both give way alike.
+  const double sign = pair.a < 0 ? -1 : 1;
+  const double middle = std::nearbyint((sign * a - sign * b + kPairLimit) / 2);
+  const auto first = static_cast<std::int64_t>(std::clamp<double>(middle, kPairLimit - qmax, qmax));
+  return {pair.a < 0 ? -first : first, pair.b < 0 ? first - kPairLimit : kPairLimit - first};
+}
+
+// The channel of an element, as for_each_element counts.
+std::size_t channel_of(const Layout& layout, std::int64_t element) {
+  return static_cast<std::size_t>(element / layout.inner % layout.channels);
+}
+
+// Rounds all elements to `scales` (by channel) under the format; visit(element, integer).
+template <typename Visit>
+void for_each_integer(const Tensor& weight, const Layout& layout, const std::vector<float>& scales, const WeightFormat& format, const Visit& visit) {
+  const auto values = weight.values<float>();
+  const ops::IntegerRange range{-format.qmax, format.qmax};
+  for_each_element(layout, [&](std::size_t channel, std::int64_t index) {
+    const std::int64_t other = pair_partner(format.pairs, weight.dims(), index);
+    if (other >= 0 && other < index) return;  // came with the first of them
+    const float value = values[static_cast<std::size_t>(index)], scale = scales[channel];
+    const std::int64_t integer = rounded(value, scale, 0, range);
+    if (other < 0) return visit(index, integer);
+    const float other_value = values[static_cast<std::size_t>(other)], other_scale = scales[channel_of(layout, other)];
+    const Pair pair = within_limit({integer, rounded(other_value, other_scale, 0, range)}, static_cast<double>(value / scale),
+                                   static_cast<double>(other_value / other_scale), format.qmax);
+    visit(index, pair.a);
+    visit(other, pair.b);
+  });
+}
+
+// (w - scale * integer)^2, summed by channel.
+std::vector<double> rounding_errors(const Tensor& weight, const Layout& layout, const std::vector<float>& scales, const WeightFormat& format) {
+  std::vector<double> errors(scales.size(), 0.0);
+  const auto values = weight.values<float>();
+  for_each_integer(weight, layout, scales, format, [&](std::int64_t index, std::int64_t integer) {
+    const std::size_t channel = channel_of(layout, index);
+    const double error = static_cast<double>(values[static_cast<std::size_t>(index)]) - static_cast<double>(scales[channel]) * static_cast<double>(integer);
+    errors[channel] += error * error;
+  });
+  return errors;
+}
+
+// Between the scales, and those at which each pair fits unclipped, the ones of least error.
+void widen_for_pairs(const Tensor& weight, const Layout& layout, const WeightFormat& format, std::vector<float>& scales) {
+  constexpr int kSteps = 16;
+  const std::vector<float> narrow = scales;
+  std::vector<float> wide = scales;
+  const auto values = weight.values<float>();
+  for_each_element(layout, [&](std::size_t channel, std::int64_t index) {
+    const std::int64_t other = pair_partner(format.pairs, weight.dims(), index);
+    if (other < index) return;
+    const float a = values[static_cast<std::size_t>(index)], b = values[static_cast<std::size_t>(other)];
+    if ((a > 0) == (b > 0)) wide[channel] = std::max(wide[channel], (std::fabs(a) + std::fabs(b)) / static_cast<float>(kPairLimit));
+  });
+  if (wide == narrow) return;
+  std::vector<double> least = rounding_errors(weight, layout, narrow, format);
+  for (int step = 1; step <= kSteps; ++step) {
+    std::vector<float> tried(narrow.size());
+    for (std::size_t i = 0; i < tried.size(); ++i) tried[i] = narrow[i] + (wide[i] - narrow[i]) * (static_cast<float>(step) / kSteps);
+    const std::vector<double> errors = rounding_errors(weight, layout, tried, format);
+    for (std::size_t i = 0; i < tried.size(); ++i) {
+      if (!(wide[i] > narrow[i]) || !std::isfinite(tried[i]) || !(errors[i] < least[i])) continue;
+      least[i] = errors[i];
+      scales[i] = tried[i];
+    }
+  }
+}
+
 // A single number stands for every channel.
 Tensor bias_per_channel(const Tensor& bias, std::size_t channels) {
   if (bias.size() != 1 || channels <= 1) return bias;
@@ -96,16 +172,34 @@ Result<std::vector<float>> weight_scales(const Tensor& weight, std::optional<int
   for (float& scale : scales) {
     if (scale < std::numeric_limits<float>::min()) scale = 1.0f;  // nothing but zeros in the channel
   }
+  if (format.pairs != PairOrder::none) widen_for_pairs(weight, layout, format, scales);
   return scales;
+}
+
+Result<PairCost> pair_cost(const Tensor& weight, std::optional<int> axis, const Tensor* bias, float input_scale, const WeightFormat& format) {
+  PairCost cost;
+  if (format.pairs == PairOrder::none) return cost;
+  WeightFormat unlimited = format;
+  unlimited.pairs = PairOrder::none;
+  BEVEL_TRY(const std::vector<float> scales, weight_scales(weight, axis, bias, input_scale, unlimited));
+  const Tensor integers = quantize_weight(weight, axis, scales, unlimited);
+  for (std::int64_t i = 0; i < weight.size(); ++i) {
+    const std::int64_t other = pair_partner(format.pairs, weight.dims(), i);
+    if (other >= 0 && pair_saturates(static_cast<int>(integers.as_int64(i)), static_cast<int>(integers.as_int64(other)))) ++cost.limited;
+  }
+  if (cost.limited == 0) return cost;
+  BEVEL_TRY(const std::vector<float> limited, weight_scales(weight, axis, bias, input_scale, format));
+  double before = 0, after = 0;
+  for (const double error : rounding_errors(weight, layout_of(weight, axis), scales, unlimited)) before += error;
+  for (const double error : rounding_errors(weight, layout_of(weight, axis), limited, format)) after += error;
+  if (before > 0 && after > before) cost.db = 10 * std::log10(after / before);
+  return cost;
 }
 
 Tensor quantize_weight(const Tensor& weight, std::optional<int> axis, const std::vector<float>& scales, const WeightFormat& format) {
   Tensor result = Tensor::zeros(format.dtype, weight.dims());
-  const auto values = weight.values<float>();
-  const ops::IntegerRange range{-format.qmax, format.qmax};
-  for_each_element(layout_of(weight, axis), [&](std::size_t channel, std::int64_t index) {
-    result.set_from_int64(index, rounded(values[static_cast<std::size_t>(index)], scales[channel], 0, range));
-  });
+  for_each_integer(weight, layout_of(weight, axis), scales, format,
+                   [&](std::int64_t index, std::int64_t integer) { result.set_from_int64(index, integer); });
   return result;
 }
 
@@ -205,7 +299,7 @@ ValueId ConstantQuantizer::dequantize(const std::string& base, Tensor integers, 
 
 ValueId ConstantQuantizer::weight(ValueId weight, std::optional<int> axis, const std::vector<float>& scales,
                                   const WeightFormat& format, NodeId position) {
-  auto& made = made_[{weight, axis.value_or(-1), scales, format.dtype, 0}];
+  auto& made = made_[{weight, axis.value_or(-1), scales, format.dtype, 0, format.pairs}];
   if (made.valid()) return made;
   const Value& value = graph_.value(weight);
   const auto count = static_cast<std::int64_t>(scales.size());
@@ -218,7 +312,7 @@ ValueId ConstantQuantizer::weight(ValueId weight, std::optional<int> axis, const
 }
 
 Result<ValueId> ConstantQuantizer::weight_in_blocks(ValueId weight, int axis, const WeightFormat& format, NodeId position) {
-  auto& made = made_[{weight, axis, {}, format.dtype, format.block}];
+  auto& made = made_[{weight, axis, {}, format.dtype, format.block, PairOrder::none}];
   if (made.valid()) return made;
   const Value& value = graph_.value(weight);
   const Tensor& matrix = *value.constant;
@@ -237,7 +331,7 @@ Result<ValueId> ConstantQuantizer::weight_in_blocks(ValueId weight, int axis, co
 ValueId ConstantQuantizer::bias(ValueId bias, float input_scale, const std::vector<float>& scales, NodeId position) {
   std::vector<float> steps(scales.size());
   for (std::size_t i = 0; i < steps.size(); ++i) steps[i] = input_scale * scales[i];
-  auto& made = made_[{bias, kBiasRole, steps, DType::int32, 0}];
+  auto& made = made_[{bias, kBiasRole, steps, DType::int32, 0, PairOrder::none}];
   if (made.valid()) return made;
   const Value& value = graph_.value(bias);
   const Tensor floats = bias_per_channel(*value.constant, scales.size());

@@ -11,6 +11,7 @@
 #include "lib/ir/graph.h"
 #include "lib/support/result.h"
 #include "lib/ops/facts.h"
+#include "passes/quantize/saturating_pairs.h"
 #include "passes/quantize/scales.h"
 #include "passes/recipe.h"
 
@@ -21,7 +22,8 @@ struct WeightFormat {
   DType dtype = DType::int8;
   int qmax = 127;
   std::int64_t block = 0;  // elements along the reduced axis of a matrix that share a scale; 0: all
-  [[nodiscard]] static WeightFormat int4(std::int64_t block_size = 0) { return {DType::int4, 7, block_size}; }
+  PairOrder pairs = PairOrder::none;  // int8: which two may not sum beyond kPairLimit
+  [[nodiscard]] static WeightFormat int4(std::int64_t block_size = 0) { return {DType::int4, 7, block_size, PairOrder::none}; }
   bool operator==(const WeightFormat&) const = default;
 };
 
@@ -32,12 +34,20 @@ std::optional<int> block_axis(const ops::Facts& facts, const Tensor& weight, con
 
 // Symmetric scales of a weight: max|w| / qmax per index of `axis` (one without axis). With `bias`, each is raised where
 // needed so that bias / (input_scale * scale) stays below 2^30: an all-zero (pruned) channel keeps its bias exactly enough, and the
-// int32 accumulator keeps a bit of headroom. Exit 5 when a weight or bias is NaN or infinite.
+// int32 accumulator keeps a bit of headroom. A channel of whose pairs one would saturate gets the larger scale, up to that at which
+// all fit as they are, whose integers err least. Exit 5 when a weight or bias is NaN or infinite.
 Result<std::vector<float>> weight_scales(const Tensor& weight, std::optional<int> axis, const Tensor* bias,
                                          float input_scale, const WeightFormat& format = {});
-// round_half_even(w / scale), within -qmax..qmax.
+// round_half_even(w / scale), within -qmax..qmax; of a pair beyond its limit the nearest two within it.
 Tensor quantize_weight(const Tensor& weight, std::optional<int> axis, const std::vector<float>& scales,
                        const WeightFormat& format = {});
+// What the format's pairs cost a weight: how many elements are in a pair that would saturate without them, and the decibels by which the
+// weights' error grows. {0, 0} for PairOrder::none.
+struct PairCost {
+  std::int64_t limited = 0;
+  double db = 0;
+};
+Result<PairCost> pair_cost(const Tensor& weight, std::optional<int> axis, const Tensor* bias, float input_scale, const WeightFormat& format);
 // A matrix in blocks of format.block elements along `axis`: a scale (max|w| / qmax) for each block and each index of the other axis, in the
 // matrix's layout, and the integers. Exit 5 when a weight is NaN or infinite.
 Result<Tensor> block_scales(const Tensor& matrix, int axis, const WeightFormat& format);
@@ -66,8 +76,8 @@ class ConstantQuantizer {
                      NodeId position, std::int64_t block = 0);
   Graph& graph_;
   bool forms_only_;
-  // (constant, role and axis, scales, dtype, block) -> dequantized value, with the node that makes it
-  std::map<std::tuple<ValueId, int, std::vector<float>, DType, std::int64_t>, ValueId> made_;
+  // (constant, role and axis, scales, dtype, block, pairs) -> dequantized value, with the node that makes it
+  std::map<std::tuple<ValueId, int, std::vector<float>, DType, std::int64_t, PairOrder>, ValueId> made_;
 };
 
 }  // namespace bevel::passes

@@ -32,6 +32,15 @@ struct Tile {
   std::vector<Lanes> scale;       // by block
 };
 
+bool keeps_pairs(std::span<const std::int8_t> integers, const Grid& grid) {  // of one channel, by column
+  for (std::size_t i = 0; i < grid.partner.size(); ++i) {
+    if (grid.partner[i] < 0) continue;
+    const int a = integers[i], b = integers[static_cast<std::size_t>(grid.partner[i])];
+    if (std::max(a, 0) + std::max(b, 0) > grid.pair_limit || std::max(-a, 0) + std::max(-b, 0) > grid.pair_limit) return false;
+  }
+  return true;
+}
+
 class Search {
  public:
   Search(const Quadratic& quadratic, const Grid& grid, const RoundingOptions& options)
@@ -80,7 +89,12 @@ class Search {
       if (q < k_) even.add_product(row[q], tile.difference[at(q)]);
       const Lanes wanted = tile.target[at(p)] + (1.0 / row[p]) * (even + odd);
       const Lanes& scale = tile.scale[static_cast<std::size_t>(block_[at(p)])];
-      const Lanes integer = allowed(tile, p, wanted / scale, partner_[at(p)] > p);
+      Lanes steps = wanted / scale;
+      if (const std::int32_t other = partner_[at(p)]; other >= 0 && other < p) {  // not yet chosen: its share is left to it
+        const Lanes likely = tile.target[at(other)] / tile.scale[static_cast<std::size_t>(block_[at(other)])];
+        steps -= give_way(steps, likely, share_of(p, other));
+      }
+      const Lanes integer = allowed(tile, p, steps, partner_[at(p)] > p);
       const Lanes value = integer * scale, residual = row[p] * (wanted - value);
       tile.integers[at(p)] = integer;
       tile.difference[at(p)] = tile.target[at(p)] - value;
@@ -113,15 +127,42 @@ class Search {
         const Lanes best = tile.integers[at(p)] - tile.gradient[at(p)] / (row[p] * scale);
         const Lanes integer = allowed(tile, p, best, partner_[at(p)] >= 0);
         const Lanes step = integer - tile.integers[at(p)];
-        if (all_zero(step)) continue;
-        moved = true;
-        const Lanes change = step * scale;
-        tile.integers[at(p)] = integer;
-        tile.difference[at(p)] -= change;
-        for (std::int64_t q = 0; q < k_; ++q) tile.gradient[at(q)].add_product(row[q], change);
+        if (!all_zero(step)) {
+          moved = true;
+          const Lanes change = step * scale;
+          tile.integers[at(p)] = integer;
+          tile.difference[at(p)] -= change;
+          for (std::int64_t q = 0; q < k_; ++q) tile.gradient[at(q)].add_product(row[q], change);
+        }
+        if (partner_[at(p)] > p && exchange(tile, p, partner_[at(p)])) moved = true;
       }
       if (!moved) return;
     }
+  }
+
+  // Two that are at their limit can only move together: what one gains the other loses. Whether some did.
+  bool exchange(Tile& tile, std::int64_t p, std::int64_t q) const {
+    if (block_[at(p)] != block_[at(q)]) return false;
+    const Lanes none, one = Lanes::all(1.0), high = Lanes::all(grid_.high);
+    const Lanes sign = minimum(maximum(tile.integers[at(p)], Lanes::all(-1.0)), one);
+    const Lanes a = sign * tile.integers[at(p)], b = sign * tile.integers[at(q)];
+    const Lanes full = minimum(maximum(a + b - Lanes::all(grid_.pair_limit - 1), none), one) * minimum(maximum(b, none), one);
+    if (all_zero(full)) return false;
+    const double *row_p = quadratic_.a.row(p), *row_q = quadratic_.a.row(q);
+    const Lanes& scale = tile.scale[static_cast<std::size_t>(block_[at(p)])];
+    const double curvature = row_p[p] + row_q[q] - 2 * row_p[q];
+    if (!(curvature > 0)) return false;
+    const Lanes best = sign * (tile.gradient[at(q)] - tile.gradient[at(p)]) / (curvature * scale);
+    const Lanes lowest = Lanes::all(-1.0) * minimum(a, high - b), highest = minimum(b, high - a);
+    const Lanes step = full * sign * nearest(minimum(maximum(best, lowest), highest));
+    if (all_zero(step)) return false;
+    const Lanes change = step * scale;
+    tile.integers[at(p)] += step;
+    tile.integers[at(q)] -= step;
+    tile.difference[at(p)] -= change;
+    tile.difference[at(q)] += change;
+    for (std::int64_t i = 0; i < k_; ++i) tile.gradient[at(i)].add_product(row_p[i] - row_q[i], change);
+    return true;
   }
 
   // Each block's scale in turn to its best value: s + (q . -G) / (q A q).
@@ -182,17 +223,21 @@ class Search {
   [[nodiscard]] std::vector<std::vector<Job>> candidates(std::span<const std::int64_t> channels, const GridWeights& before,
                                                          std::size_t count) const;
 
-  [[nodiscard]] bool keeps_pairs(std::span<const std::int8_t> integers) const {  // by column
-    for (std::int64_t p = 0; p < k_; ++p) {
-      if (partner_[at(p)] < 0) continue;
-      const int a = integers[column(p)], b = integers[column(partner_[at(p)])];
-      if (std::max(a, 0) + std::max(b, 0) > grid_.pair_limit || std::max(-a, 0) + std::max(-b, 0) > grid_.pair_limit) return false;
-    }
-    return true;
-  }
-
  private:
   static std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+  // Of what a pair is beyond its limit, the part that position p takes upon itself, by what each one's error costs.
+  [[nodiscard]] double share_of(std::int64_t p, std::int64_t q) const {
+    const double mine = quadratic_.r.at(p, p), other = quadratic_.r.at(q, q);
+    return other * other / (mine * mine + other * other);
+  }
+  // What `a`, in steps, has to give way beside `b`: of the excess of their positive parts, less that of their negative ones.
+  [[nodiscard]] Lanes give_way(const Lanes& a, const Lanes& b, double share) const {
+    const Lanes none, limit = Lanes::all(grid_.pair_limit), minus = Lanes::all(-1.0);
+    const Lanes up = maximum(a, none), down = maximum(minus * a, none);
+    const Lanes above = maximum(up + maximum(b, none) - limit, none), below = maximum(down + maximum(minus * b, none) - limit, none);
+    return minimum(share * above, up) - minimum(share * below, down);
+  }
 
   // The nearest integer that position p may have; `paired`: its partner's stands.
   [[nodiscard]] Lanes allowed(const Tile& tile, std::int64_t p, const Lanes& wanted, bool paired) const {
@@ -255,10 +300,13 @@ std::vector<std::vector<Job>> Search::candidates(std::span<const std::int64_t> c
       }
     }
     const Lanes low = Lanes::all(grid_.low), high = Lanes::all(grid_.high);
+    const auto rounded = [&](std::int64_t p) { return nearest(minimum(maximum(tile.target[at(p)] / scale[c][static_cast<std::size_t>(block(p))], low), high)); };
     for (std::int64_t p = 0; p < k_; ++p) {
       const auto b = static_cast<std::size_t>(block(p));
       const double weight = quadratic_.r.at(p, p);
-      const Lanes value = nearest(minimum(maximum(tile.target[at(p)] / scale[c][b], low), high)) * scale[c][b];
+      Lanes integer = rounded(p);
+      if (partner_[at(p)] >= 0) integer -= give_way(integer, rounded(partner_[at(p)]), share_of(p, partner_[at(p)]));
+      const Lanes value = integer * scale[c][b];
       const Lanes error = weight * (tile.target[at(p)] - value);
       cost[c][b] += error * error;
     }
@@ -408,7 +456,7 @@ Rounded round_weights(const Quadratic& quadratic, const Grid& grid, const GridWe
   result.error_after = result.error_before;
   for (std::int64_t channel = 0; channel < channels; ++channel) {
     const std::span<const std::int8_t> integers(before.integers.data() + channel * k, static_cast<std::size_t>(k));
-    if (!search.keeps_pairs(integers)) result.error_after[static_cast<std::size_t>(channel)] = std::numeric_limits<double>::infinity();
+    if (!keeps_pairs(integers, grid)) result.error_after[static_cast<std::size_t>(channel)] = std::numeric_limits<double>::infinity();
   }
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const auto channel = static_cast<std::size_t>(jobs[i].channel);
@@ -423,6 +471,26 @@ Rounded round_weights(const Quadratic& quadratic, const Grid& grid, const GridWe
     result.signal += signal[channel];
     result.distance_before += distance_before[channel];
     result.distance_after += distance_after[channel];
+  }
+  result.distance = std::move(distance_after);
+  return result;
+}
+
+Rounded within_pairs(Rounded result, const Rounded& safe, const Grid& grid) {
+  const auto channels = static_cast<std::int64_t>(result.changed.size());
+  const std::int64_t k = channels == 0 ? 0 : static_cast<std::int64_t>(result.weights.integers.size()) / channels;
+  result.distance_after = 0;
+  for (std::int64_t channel = 0; channel < channels; ++channel) {
+    const auto at = static_cast<std::size_t>(channel);
+    const std::span<const std::int8_t> integers(result.weights.integers.data() + channel * k, static_cast<std::size_t>(k));
+    if (!keeps_pairs(integers, grid) || safe.error_after[at] < result.error_after[at]) {
+      result.error_after[at] = safe.error_after[at];
+      result.distance[at] = safe.distance[at];
+      result.changed[at] = safe.changed[at];
+      std::copy_n(safe.weights.integers.begin() + channel * k, k, result.weights.integers.begin() + channel * k);
+      std::copy_n(safe.weights.scales.begin() + channel * grid.blocks, grid.blocks, result.weights.scales.begin() + channel * grid.blocks);
+    }
+    result.distance_after += result.distance[at];
   }
   return result;
 }

@@ -47,6 +47,7 @@ struct Rounded {
   GridWeights weights;
   // By channel: E (w r - v x)^2 up to one constant, as given and as returned. The latter is never above.
   std::vector<double> error_before, error_after;
+  std::vector<double> distance;  // by channel, as distance_after
   std::vector<bool> changed;
   // (t A t^T), summed over channels, and the errors (v - t) A (v - t)^T: what the layer puts out, and how far from what it could.
   double signal = 0, distance_before = 0, distance_after = 0;
@@ -55,5 +56,8 @@ struct Rounded {
 // `before` is kept, channel by channel, where nothing better is found (unless it breaks the pairs' limit).
 Rounded round_weights(const Quadratic& quadratic, const Grid& grid, const GridWeights& before, const RoundingOptions& options,
                       WorkerPool* pool);
+
+// Of two results of one problem, channel by channel the one of less error whose pairs keep the grid's limit. Those of `safe` all do.
+Rounded within_pairs(Rounded result, const Rounded& safe, const Grid& grid);
 
 }  // namespace bevel::second_order

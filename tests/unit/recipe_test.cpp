@@ -192,3 +192,16 @@ TEST_CASE("activations: a flag, then the recipe, then the target's default") {
   CHECK(chosen(R"({"activations": "int8"})", flags) == "uint8");
   std::filesystem::remove(path);
 }
+
+TEST_CASE("the runtime that integers must be safe in is read, written and refused when unknown") {
+  const auto recipe = parse_recipe(R"({"format": "bevel-recipe/1", "defaults": {"runtime": "onnxruntime-avx2"}})", "r.json");
+  REQUIRE(recipe);
+  CHECK(recipe->runtime == std::string(kAvx2Runtime));
+  const auto again = parse_recipe(to_json(*recipe), "r.json");
+  REQUIRE(again);
+  CHECK(*again == *recipe);
+  CHECK(to_json(Recipe()).find("runtime") == std::string::npos);
+  const auto wrong = parse_recipe(R"({"format": "bevel-recipe/1", "defaults": {"runtime": "onnxruntime-avx512"}})", "r.json");
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().message.find("defaults.runtime: found 'onnxruntime-avx512', expected 'any' or 'onnxruntime-avx2'") != std::string::npos);
+}

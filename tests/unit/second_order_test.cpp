@@ -396,6 +396,58 @@ TEST_CASE("no pair of weights may sum beyond the limit, and what is lost by it i
   CHECK(rounded.distance_after < 4 * unbound.distance_after);  // a bit for all would be four times the error
 }
 
+TEST_CASE("under a pair limit the solution comes near the best of all that keep to it") {
+  constexpr std::int64_t k = 4;
+  Grid paired{-5, 5, 1, {}, {1, 0, 3, 2}, 6};
+  RoundingOptions keep;
+  keep.keep_scales = true;
+  int optimal = 0;
+  double ours = 0, optimum = 0;
+  constexpr int kTrials = 60;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    const Samples samples = correlated(k, 400, static_cast<std::uint64_t>(300 + trial));
+    std::vector<double> weights = random_weights(k, static_cast<std::uint64_t>(trial));
+    weights[1] = std::copysign(0.9, weights[0]), weights[0] = std::copysign(0.8, weights[0]);  // a pair that the limit holds back
+    QuadraticOptions sharp;
+    sharp.damping = 1e-6;
+    const Quadratic quadratic = quadratic_of(samples.moment(), 1, weights, true, sharp);
+    GridWeights before = nearest_weights(weights, k, Grid{-5, 5, 1, {}, {}, 0});
+    const Rounded rounded = round_weights(quadratic, paired, before, keep, nullptr);
+    const auto fits = [](int a, int b) { return std::max(a, 0) + std::max(b, 0) <= 6 && std::max(-a, 0) + std::max(-b, 0) <= 6; };
+    const auto& found = rounded.weights.integers;
+    REQUIRE((fits(found[0], found[1]) && fits(found[2], found[3])));
+    double best = std::numeric_limits<double>::infinity();
+    GridWeights any = before;
+    for (int code = 0; code < 11 * 11 * 11 * 11; ++code) {
+      for (int i = 0, rest = code; i < 4; ++i, rest /= 11) any.integers[static_cast<std::size_t>(i)] = static_cast<std::int8_t>(rest % 11 - 5);
+      if (!fits(any.integers[0], any.integers[1]) || !fits(any.integers[2], any.integers[3])) continue;
+      best = std::min(best, true_error(samples, weights, channel_of(any, paired, k, 0), true));
+    }
+    const double error = true_error(samples, weights, channel_of(rounded.weights, paired, k, 0), true);
+    if (error <= best * 1.0001) ++optimal;
+    ours += error;
+    optimum += best;
+  }
+  CHECK(optimal >= kTrials / 2);
+  CHECK(ours < 1.25 * optimum);
+}
+
+TEST_CASE("of a free and a limited result each channel takes the better that keeps its pairs") {
+  Grid paired{-127, 127, 1, {}, {1, 0}, 128};
+  Rounded free, safe;
+  free.weights = {{100, 20, 100, 100, -7, 3}, {1, 2, 3}};
+  safe.weights = {{90, 30, 64, 64, -6, 2}, {4, 5, 6}};
+  free.error_after = {1, 1, 5}, safe.error_after = {2, 9, 4};
+  free.distance = {1, 1, 5}, safe.distance = {2, 9, 4};
+  free.changed = {true, true, true}, safe.changed = {true, true, false};
+  const Rounded both = within_pairs(free, safe, paired);
+  CHECK(both.weights.integers == std::vector<std::int8_t>{100, 20, 64, 64, -6, 2});
+  CHECK(both.weights.scales == std::vector<float>{1, 5, 6});
+  CHECK(both.error_after == std::vector<double>{1, 9, 4});
+  CHECK(both.distance_after == 14);
+  CHECK(both.changed == std::vector<bool>{true, true, false});
+}
+
 TEST_CASE("a channel's result depends on nothing but the channel, and on no number of threads") {
   constexpr std::int64_t k = 33, channels = 21;
   const Samples samples = correlated(k, 500, 23);

@@ -67,6 +67,8 @@ Command compile_command() {
            {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; a list (Conv,Add), may be repeated"},
            {"--range", &request.recipe.range, "auto (default), minmax, percentile[:99.9], mse or entropy"},
            {"--activations", &request.recipe.activations, "int8 or uint8; default: the target's"},
+           {"--runtime", &request.recipe.runtime, "onnxruntime-avx2: no two int8 weights saturate in ONNX Runtime's default session on x86 without VNNI; any; default: "
+            "the target's"},
            {"--io", &flags->io, "int8: inputs and outputs are quantized integers; float: the conversion is inside"},
            opset_flag(request.opset), shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json), dry_run_flag(request.dry_run),
            {"--depfile", &flags->depfile, "write the inputs of the outputs as a Make rule"}, threads_flag(request.threads)},

@@ -22,7 +22,7 @@ Command quantize_command() {
            {"--eval", &request.evaluation, "samples for the check; default: the calibration samples"},
            {"-o,--out", &request.out, "the int8 model", true},
            {"--max-drop", &request.max_drop, "fail (exit 4) when the metric drops by more points; agreement without labels"},
-           {"--target", &request.target, "take the activations' dtype from this device (default int8)"},
+           {"--target", &request.target, "take the activations' dtype and the runtime from this device"},
            {"--preset", &request.recipe.preset, "fast: int8, weights rounded to nearest, one pass over the samples; balanced (default): channels equalized and weights rounded by "
             "second moments, one look at the samples per layer, mostly 1 to 6 dB more at the outputs; int4: as balanced, weights of 4 bits but for the "
             "first, last and depthwise layers, mostly 5 to 13 dB below balanced"},
@@ -35,6 +35,8 @@ Command quantize_command() {
            {"--weights", &request.recipe.weights, "int8, int4, or float16 or bfloat16: the whole model"},
            {"--block-size", &request.recipe.block_size, "of int4 weights of matrices: 16, 32, 64 or 128 elements share a scale (default 0: a channel)"},
            {"--matmul-form", &request.recipe.matmul_form, "of int4 blocks: qdq (default), or nbits: ONNX Runtime's MatMulNBits"},
+           {"--runtime", &request.recipe.runtime, "onnxruntime-avx2: no two int8 weights saturate the 16-bit sums of ONNX Runtime's default session on x86 without "
+            "VNNI, which then gives the exact session's results; any (default without --target)"},
            opset_flag(request.opset), shape_flag(request.shapes), samples_flag(request.max_samples), json_flag(flags->json),
            dry_run_flag(request.dry_run), threads_flag(request.threads)},
           [flags] {

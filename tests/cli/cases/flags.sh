@@ -13,6 +13,9 @@ check bad_block        2 'block-size 48.*16, 32' quantize small.onnx --weights i
 check block_of_int8    2 'blocks of 32 without int4' quantize small.onnx --block-size 32 --calib good.json -o out/q.onnx
 check bad_matmul_form  2 "matmul-form 'bits'" quantize small.onnx --matmul-form bits --calib good.json -o out/q.onnx
 check nbits_of_int8    2 'nbits without int4' quantize small.onnx --matmul-form nbits --calib good.json -o out/q.onnx
+check bad_runtime      2 "runtime 'avx512'.*any or onnxruntime-avx2" quantize small.onnx --runtime avx512 --calib good.json -o out/q.onnx
+check bad_runtime_compile 2 "runtime 'avx512'.*any or onnxruntime-avx2" \
+                         compile small.onnx --target x86-64 --calib good.json --runtime avx512 --out out
 check half_and_uint8   2 'uint8 activations without integer' quantize small.onnx --weights float16 --activations uint8 -o out/q.onnx
 check dynamic_int4     2 'int4 weights with dynamic' quantize small.onnx --weights int4 --activations dynamic -o out/q.onnx
 check big_ram          2 "ram.*16,777,216 B are more than stm32l4r5 has \\(655,360 B\\)" \

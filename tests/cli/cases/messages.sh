@@ -93,6 +93,11 @@ check target_integers   0 '"ram_bytes": [0-9]+,$'              targets stm32l4r5
 check written_path      0 'written +\./out/full '              optimize small.onnx -o ./out/full
 check written_folder    0 'written +out/model\.c '             emit-c small.onnx -o out
 check uint8_note        0 'note .*int8: uint8 - 128'           $C --activations uint8 --out out
+check x86_runtime       0 'note .*default session on x86-64.*runtime onnxruntime-avx2' compile small.onnx --target x86-64 --calib good.json --out out
+if ! grep -q '"runtime": "onnxruntime-avx2"' "$W/out/recipe.json"; then fail x86_runtime "the recipe does not say it"; fi
+check x86_any_runtime   0 'note .*x64quantprecision=1'         compile small.onnx --target x86-64 --calib good.json --runtime any --out out
+check runtime_note      0 'note .*kept from saturating its 16-bit sums: [0-9]+ of [0-9]+ weights' \
+                        $Q --runtime onnxruntime-avx2 -o out/q.onnx
 check uint8_header      0 '.'                                  emit-c small.onnx -o out
 if ! grep -q 'minus 128' "$W/out/model.h"; then fail uint8_header "model.h does not say it"; fi
 
