@@ -174,6 +174,57 @@ std::optional<ChannelAffine> as_channel_affine(const Model& model, const Graph& 
   return affine;
 }
 
+std::vector<std::size_t> homogeneous_operands(const Model& model, const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const auto is_any = [&](std::initializer_list<std::string_view> names) {
+    return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return is_op(model, node, name); });
+  };
+  if (!has_input(node, 0) || !is_plain_float_value(graph, node.inputs[0]) || !only_first_output(graph, node)) return {};
+  if (is_any({"Relu", "LeakyRelu", "Abs", "Neg"})) return {0};
+  if (is_op(model, node, "PRelu")) return constant_input(graph, node, 1) != nullptr ? std::vector<std::size_t>{0} : std::vector<std::size_t>{};
+  if (!is_any({"Add", "Sub", "Max", "Min", "Sum", "Mean"})) return {};
+  std::vector<std::size_t> all(node.inputs.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+  return all;
+}
+
+std::optional<ScaledResult> as_scaled_result(const Model& model, const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const bool multiplies = is_op(model, node, "Mul"), by_instance = is_op(model, node, "InstanceNormalization");
+  const bool by_layer = is_op(model, node, "LayerNormalization") || is_op(model, node, "RMSNormalization");
+  if ((!multiplies && !by_instance && !by_layer) || !only_first_output(graph, node)) return std::nullopt;
+  const Shape* y = ranked(graph, node.outputs[0]);
+  if (y == nullptr) return std::nullopt;
+  const int last = static_cast<int>(y->rank()) - 1;
+  ScaledResult result;
+  result.axis = by_instance ? 1 : last;
+  // For normalizations the constants run along their one axis; elsewhere along the one that they vary along.
+  if (by_layer) {
+    const auto axis = attr_int(node, "axis", -1);
+    if (!axis || (*axis != -1 && *axis != last)) return std::nullopt;
+  }
+  for (std::size_t i = multiplies ? 0 : 1; i < node.inputs.size(); ++i) {
+    const Tensor* constant = constant_input(graph, node, i);
+    if (constant == nullptr) {
+      if (!multiplies && has_input(node, i)) return std::nullopt;
+      continue;
+    }
+    if (!is_plain_float(constant->dtype()) || constant->size() < 2) return std::nullopt;
+    if (multiplies) {
+      const auto variation = variation_of(*constant, y);
+      if (!variation || variation->axis < 0) return std::nullopt;
+      result.axis = variation->axis;
+    } else if (constant->rank() != 1) {
+      return std::nullopt;
+    }
+    const auto axis = static_cast<std::size_t>(result.axis);
+    if (result.axis < 0 || axis >= y->rank() || !y->dims[axis].known() || y->dims[axis].value != constant->size()) return std::nullopt;
+    result.constants.push_back(node.inputs[i]);
+  }
+  if (result.constants.empty() || (multiplies && result.constants.size() != 1)) return std::nullopt;
+  return result;
+}
+
 std::int64_t LinearLayer::channel_of(const Dims& weight_dims, std::int64_t group_index,
                                      std::int64_t channel_index) const {
   if (group_axis < 0) return channel_index;

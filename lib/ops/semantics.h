@@ -30,6 +30,18 @@ struct ChannelAffine {
 };
 std::optional<ChannelAffine> as_channel_affine(const Model& model, const Graph& graph, NodeId node);
 
+// Operands x with f(a x) = a f(x) for every a > 0, element by element and all multiplied alike (rectifiers with any slope, Add, Max): those that
+// are not listed stay as they are (PRelu's slope). Empty: none.
+std::vector<std::size_t> homogeneous_operands(const Model& model, const Graph& graph, NodeId node);
+
+// Constants that y follows, whatever the node reads: when element c of each is divided by f[c], so is y along `axis` (Mul by a constant,
+// scale and bias of a LayerNormalization). Each has one element per channel.
+struct ScaledResult {
+  std::vector<ValueId> constants;
+  int axis = -1;
+};
+std::optional<ScaledResult> as_scaled_result(const Model& model, const Graph& graph, NodeId node);
+
 // y[.., c, ..] = sum over w[.., c, ..] of x * w, plus a bias per channel c (Conv, ConvTranspose, Gemm, MatMul), with a constant
 // weight, and a bias that is constant or absent.
 struct LinearLayer {

@@ -4,8 +4,7 @@
 #include <cmath>
 #include <optional>
 
-#include "lib/ops/product_view.h"
-#include "lib/support/random.h"
+#include "passes/quantize/reader_trial.h"
 
 namespace bevel::passes {
 namespace {
@@ -20,54 +19,18 @@ bool reads_rows(const Graph& graph, const Node& node, const ops::Facts& facts) {
   return weight != nullptr && weight->dtype() == DType::float32 && graph.constant(node.inputs[0]) == nullptr;
 }
 
-// A product with constant weights, as far as errors of its input go: rows of the input, and for each group the vectors that these are
-// multiplied with.
+// A product with constant weights, as far as errors of its input go: rows of the input, and what these are multiplied with.
 struct Consumer {
   const data::Rows* rows = nullptr;
-  std::int64_t projections = 0;
-  std::vector<double> vectors;  // [groups][projections][k]
+  Projections weights;
 };
 
 std::optional<Consumer> consumer_of(const Graph& graph, const Node& node, const ops::Facts& facts, const data::Rows& rows) {
-  const Tensor& weight = *graph.constant(node.inputs[1]);
-  const auto view = ops::product_view(facts.space, weight.dims());
-  if (!view || view->groups != rows.groups || view->k != rows.k || rows.count == 0) return std::nullopt;
-  Consumer consumer;
-  consumer.rows = &rows;
-  consumer.projections = std::min(view->channels, kMaxProjections);
-  const auto size = static_cast<std::size_t>(view->groups * consumer.projections * view->k);
-  consumer.vectors.assign(size, 0.0);
-  const auto values = weight.values<float>();
-  Random signs(0);  // random combinations of channels, the same in every run
-  for (std::int64_t group = 0; group < view->groups; ++group) {
-    for (std::int64_t p = 0; p < consumer.projections; ++p) {
-      double* vector = consumer.vectors.data() + (group * consumer.projections + p) * view->k;
-      const bool combine = view->channels > kMaxProjections;
-      for (std::int64_t channel = combine ? 0 : p; channel < (combine ? view->channels : p + 1); ++channel) {
-        const double sign = combine && (signs.next() & 1) == 0 ? -1.0 : 1.0;
-        for (std::int64_t i = 0; i < view->k; ++i)
-          vector[i] += sign * static_cast<double>(values[static_cast<std::size_t>(view->weight_index(group, channel, i))]);
-      }
-    }
-  }
-  return consumer;
+  const Tensor& weights = *graph.constant(node.inputs[1]);
+  const auto view = view_of_rows(facts, weights, rows);
+  if (!view) return std::nullopt;
+  return Consumer{&rows, project(*view, weights, kMaxProjections, 0)};
 }
-
-// Sum of squares, about the mean where `centred`.
-class Energy {
- public:
-  void add(double value) {
-    sum_ += value;
-    squares_ += value * value;
-    ++count_;
-  }
-  [[nodiscard]] double get(bool centred) const {
-    return centred && count_ > 0 ? std::max(0.0, squares_ - sum_ * sum_ / count_) : squares_;
-  }
-
- private:
-  double sum_ = 0, squares_ = 0, count_ = 0;
-};
 
 // Energy of W e over the rows, e what `grid` changes in x; without a grid, of W x.
 double output_energy(const Consumer& consumer, const ScaleZeroPoint* grid, const ActivationFormat& format, bool centred) {
@@ -77,7 +40,7 @@ double output_energy(const Consumer& consumer, const ScaleZeroPoint* grid, const
   std::vector<double> seen(static_cast<std::size_t>(rows.k));
   double total = 0;
   for (std::int64_t group = 0; group < rows.groups; ++group) {
-    std::vector<Energy> energies(static_cast<std::size_t>(consumer.projections));
+    std::vector<Energy> energies(static_cast<std::size_t>(consumer.weights.count));
     for (std::int64_t row = 0; row < rows.count; ++row) {
       const float* x = rows.values.data() + (group * rows.count + row) * rows.k;
       for (std::int64_t i = 0; i < rows.k; ++i) {
@@ -86,8 +49,8 @@ double output_energy(const Consumer& consumer, const ScaleZeroPoint* grid, const
         if (grid == nullptr) out = value;
         else out = (std::clamp<double>(std::nearbyint(value * inverse) + zero, format.qmin, format.qmax) - zero) * scale - value;
       }
-      for (std::int64_t p = 0; p < consumer.projections; ++p) {
-        const double* vector = consumer.vectors.data() + (group * consumer.projections + p) * rows.k;
+      for (std::int64_t p = 0; p < consumer.weights.count; ++p) {
+        const double* vector = consumer.weights.of(group, p);
         double sum = 0;
         for (std::int64_t i = 0; i < rows.k; ++i) sum += vector[i] * seen[static_cast<std::size_t>(i)];
         energies[static_cast<std::size_t>(p)].add(sum);
