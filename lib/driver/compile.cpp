@@ -7,6 +7,7 @@
 #include "calibration/calibration.h"
 #include "lib/data/dataset.h"
 #include "lib/driver/budget.h"
+#include "lib/driver/drop_judge.h"
 #include "lib/driver/in_opset.h"
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
@@ -148,10 +149,22 @@ Status simplify_and_quantize(Bag& bag) {
         "model.int8.onnx has uint8 activations; model.c and model.bvl hold the same integers as int8: uint8 - 128, with the same "
         "scales and zero points 128 lower");
   bag.int8 = bag.simplified;
-  if (request.recipe.precision && !request.dry_run) {
-    BEVEL_TRY(PrecisionChoice choice, of_file(request.model, search_precision(bag.simplified, bag.recipe, *calibration.measure, &bag.pool,
-                                                                              request.max_drop.value_or(kSearchDrop))));
-    for (std::string& line : describe(choice)) bag.record.notes.push_back(std::move(line));
+  if (searches_precision(request.recipe) && !request.dry_run) {
+    PrecisionRequest search;
+    search.base = bag.recipe;
+    search.measure = calibration.measure.get();
+    search.pool = &bag.pool;
+    search.max_drop = request.max_drop.value_or(kSearchDrop);
+    search.device = bag.device;
+    search.budget = bag.budget;
+    if (request.evaluation) {
+      const data::Dataset& dataset = *bag.verification.dataset;
+      search.judge = drop_judge(bag.simplified, dataset, bag.pool, bag.source.bounds);
+      search.judged_by = fmt::format("{} on the evaluation samples", dataset.has_labels() ? dataset.metric() : "agreement");
+    }
+    BEVEL_TRY(PrecisionChoice choice, of_file(request.model, search_precision(bag.simplified, search)));
+    for (std::string& line : describe(choice.record)) bag.record.notes.push_back(std::move(line));
+    bag.record.precision = std::move(choice.record);
     bag.recipe = std::move(choice.recipe);
   }
   BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(bag.int8, bag.recipe, calibration.measure.get(), &bag.pool)));

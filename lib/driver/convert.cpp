@@ -4,6 +4,8 @@
 #include <limits>
 
 #include "calibration/calibration.h"
+#include "lib/driver/budget.h"
+#include "lib/driver/drop_judge.h"
 #include "lib/driver/in_opset.h"
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
@@ -306,11 +308,20 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
     return fail(ExitCode::usage, "--max-drop needs samples to measure it on: give --eval DATA.");
   BEVEL_TRY_STATUS(check_opset(request.opset));
   std::string activations = kNeutralActivations, onnx_runtime;
+  PrecisionRequest search;
   if (request.target) {
-    BEVEL_TRY(const target::Device device, target::find_device(*request.target));
-    activations = device.activation_dtype;
-    onnx_runtime = device.onnx_runtime;
+    BEVEL_TRY(search.device, target::find_device(*request.target));
+    activations = search.device->activation_dtype;
+    onnx_runtime = search.device->onnx_runtime;
   }
+  if (!request.budget.empty()) {
+    if (!request.target) return fail(ExitCode::usage, "--budget limits what a device has: give --target too.");
+    if (!searches_precision(request.recipe))
+      return fail(ExitCode::usage, "--budget limits the choice of --precision auto (or --preset mixed): give that too; `bevel compile` judges any choice by a budget.");
+    BEVEL_TRY(search.budget, target::parse_budget(request.budget));
+    BEVEL_TRY_STATUS(check_stated(search.budget, *search.device));
+  }
+  if (request.write_recipe) BEVEL_TRY_STATUS(file_behind(*request.write_recipe));
   BEVEL_TRY(const auto shapes, parse_shapes(request.shapes));
   BEVEL_TRY(const Bounds bounds, read_bounds(request.bounds));
   BEVEL_TRY(const Loaded source, load_model(request.model, shapes, Feeding::samples, bounds));
@@ -331,15 +342,26 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   BEVEL_TRY(auto calibration,
             optional_calibration(request.calibration, request.profile, model, request.dry_run ? 1 : request.max_samples, pool,
                                  source.bounds));
-  if (request.recipe.precision && !request.dry_run) {
+  const BranchData branches{calibration ? calibration->dataset.get() : nullptr, source.bounds.eval_options()};
+  if (searches_precision(request.recipe) && !request.dry_run) {
     if (!calibration) return fail(ExitCode::usage, "--precision auto measures layers on samples: give --calib DATA.");
-    BEVEL_TRY(PrecisionChoice choice, of_file(request.model, search_precision(model, recipe, *calibration->measure, &pool,
-                                                                              request.max_drop.value_or(kSearchDrop))));
-    for (std::string& line : describe(choice)) record.notes.push_back(std::move(line));
+    search.base = recipe;
+    search.measure = calibration->measure.get();
+    search.pool = &pool;
+    search.branches = branches;
+    search.max_drop = request.max_drop.value_or(kSearchDrop);
+    Samples evaluation;
+    if (request.evaluation) {
+      BEVEL_TRY(evaluation, open_samples(*request.evaluation, data::inputs_needing_data(model.graph), request.max_samples, "evaluation", source.bounds));
+      search.judge = drop_judge(simplified, *evaluation.dataset, pool, source.bounds);
+      search.judged_by = fmt::format("{} on the evaluation samples", evaluation.dataset->has_labels() ? evaluation.dataset->metric() : "agreement");
+    }
+    BEVEL_TRY(PrecisionChoice choice, of_file(request.model, search_precision(model, search)));
+    for (std::string& line : describe(choice.record)) record.notes.push_back(std::move(line));
+    record.precision = std::move(choice.record);
     recipe = std::move(choice.recipe);
   }
-  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr, &pool,
-                                                                       {calibration ? calibration->dataset.get() : nullptr, source.bounds.eval_options()})));
+  BEVEL_TRY(Quantized quantized, of_file(request.model, quantize_model(model, recipe, calibration ? calibration->measure.get() : nullptr, &pool, branches)));
   record.stays_float = std::move(quantized.stays_float);
   record.notes.insert(record.notes.end(), quantized.notes.begin(), quantized.notes.end());
   if (quantized.changes == 0) record.notes.push_back(quantized.already ? kAlreadyQuantized : kNothingQuantized);
@@ -349,6 +371,7 @@ Result<report::WriteRecord> quantize(const QuantizeRequest& request) {
   BEVEL_TRY_STATUS(write_checked(model, {source, request.evaluation ? request.evaluation : request.calibration,
                                          request.evaluation ? "evaluation" : "calibration", kFiniteOnlyDb, &simplified, request.max_drop},
                                  staging, request.out, request, record));
+  if (request.write_recipe && staging) BEVEL_TRY_STATUS(write_file_atomically(*request.write_recipe, passes::to_json(recipe)));
   return record;
 }
 

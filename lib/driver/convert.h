@@ -43,7 +43,9 @@ struct QuantizeRequest : CommonRequest {
   std::optional<std::filesystem::path> calibration, profile;
   std::optional<std::filesystem::path> evaluation;  // samples for the check; else the calibration's, else random inputs
   std::optional<double> max_drop;                   // points; more is exit 4
-  std::optional<std::string> target;                // for the default of the activations' dtype
+  std::optional<std::string> target;                // for the default of the activations' dtype, and the limits of --precision auto
+  std::string budget;                               // of the target, for --precision auto
+  std::optional<std::filesystem::path> write_recipe;  // receives what was chosen
   RecipeFlags recipe;
 };
 Result<report::WriteRecord> quantize(const QuantizeRequest& request);

@@ -7,6 +7,7 @@
 #include "lib/driver/explain_causes.h"
 #include "lib/driver/explain_fixes.h"
 #include "lib/driver/load.h"
+#include "lib/driver/output_distance.h"
 #include "lib/driver/quantize_leg.h"
 #include "lib/driver/runnable.h"
 #include "lib/driver/samples.h"

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
-#include "calibration/calibration.h"
+#include "lib/driver/keeping_measure.h"
+#include "lib/driver/output_distance.h"
 #include "lib/driver/quantize_leg.h"
 #include "passes/ranges.h"
 
@@ -15,42 +15,6 @@ using report::ExplainFix;
 
 // An error of nothing is taken as this, so that a gain stays a number.
 constexpr double kLeastError = 1e-12;
-
-// Keeps the statistics of the float model, which every trial asks for again. What is compared or gathered goes through.
-class KeepingMeasure final : public data::Measure {
- public:
-  explicit KeepingMeasure(data::Measure& inner) : inner_(inner) {}
-  Result<data::Statistics> measure(const Model& model, const data::Request& request) override {
-    if (!request.moments.empty() || !request.channels.empty() || !request.optional_values.empty() || request.max_samples)
-      return inner_.measure(model, request);
-    data::Statistics& kept = kept_[calibration::model_hash(model)];
-    data::Request missing = request;
-    std::erase_if(missing.values, [&](const std::string& name) { return kept.values.contains(name); });
-    std::erase_if(missing.rows, [&](const data::OperandKey& key) { return kept.rows.contains(key); });
-    if (!missing.values.empty() || !missing.rows.empty()) {
-      BEVEL_TRY(data::Statistics measured, inner_.measure(model, missing));
-      kept.samples = measured.samples;
-      kept.values.merge(measured.values);
-      kept.rows.merge(measured.rows);
-    }
-    data::Statistics answer;
-    answer.samples = kept.samples;
-    for (const std::string& name : request.values)
-      if (const auto found = kept.values.find(name); found != kept.values.end()) answer.values.insert(*found);
-    for (const data::OperandKey& key : request.rows)
-      if (const auto found = kept.rows.find(key); found != kept.rows.end()) answer.rows.insert(*found);
-    return answer;
-  }
-  Result<std::vector<std::vector<data::Difference>>> compare(const Model& reference, const Model& model, const std::vector<data::ValuePair>& pairs,
-                                                             std::optional<std::size_t> max_samples) override {
-    return inner_.compare(reference, model, pairs, max_samples);
-  }
-  [[nodiscard]] bool has_samples() const override { return inner_.has_samples(); }
-
- private:
-  data::Measure& inner_;
-  std::map<std::string, data::Statistics> kept_;
-};
 
 std::vector<passes::RangeMethod> other_ranges(const passes::RangeMethod& present) {
   using Kind = passes::RangeMethod::Kind;
@@ -214,35 +178,6 @@ Status patch(const Explained& explained, const passes::SideBranches& branches, c
 }  // namespace
 
 double gain(double before, double after) { return 10 * std::log10(std::max(before, kLeastError) / std::max(after, kLeastError)); }
-
-std::vector<data::ValuePair> output_pairs(const Model& reference, const Model& model) {
-  const Graph &to = reference.graph, &from = model.graph;
-  std::vector<data::ValuePair> pairs;
-  for (std::size_t i = 0; i < to.outputs().size(); ++i) {
-    const Value& value = to.value(to.outputs()[i]);
-    if (value.type.is_tensor() && value.type.dtype != DType::undefined && !is_floating(value.type.dtype)) continue;
-    ValueId other = from.find_value(value.name);
-    if (!other.valid() || from.value(other).output_slots == 0) other = i < from.outputs().size() ? from.outputs()[i] : ValueId();
-    if (other.valid()) pairs.push_back({value.name, from.value(other).name});
-  }
-  return pairs;
-}
-
-Result<double> output_error(data::Measure& judge, const Model& reference, const Model& model, std::optional<std::size_t> max_samples) {
-  const auto pairs = output_pairs(reference, model);
-  if (pairs.empty()) return fail_input("no output of the model is a float tensor, and errors are measured at the outputs");
-  BEVEL_TRY(const auto differences, judge.compare(reference, model, pairs, max_samples));
-  double sum = 0;
-  for (const auto& samples : differences) {
-    double signal = 0, noise = 0;
-    for (const data::Difference& one : samples) {
-      signal += one.signal;
-      noise += one.noise;
-    }
-    sum += signal > 0 ? noise / signal : noise > 0 ? 1.0 : 0.0;
-  }
-  return sum / static_cast<double>(differences.size());
-}
 
 Status try_fixes(const Explained& explained, const passes::SideBranches& branches, const MeasuredValues& measured,
                  const std::vector<std::size_t>& order, report::ExplainRecord& record) {

@@ -1,174 +1,235 @@
 #include "lib/driver/precision_search.h"
 
 #include <algorithm>
+#include <numeric>
 
-#include "lib/driver/quantize_leg.h"
-#include "lib/ops/facts.h"
-#include "lib/ops/lowering.h"
+#include "lib/driver/joint_search.h"
+#include "lib/driver/keeping_measure.h"
+#include "lib/driver/output_distance.h"
+#include "lib/driver/precision_groups.h"
 #include "lib/ops/op.h"
 #include "lib/ops/opset.h"
+#include "lib/report/report.h"
 #include "passes/pass.h"
 
 namespace bevel::driver {
 
 namespace {
 
-constexpr std::size_t kTrialSamples = 64;   // enough to order layers by
+constexpr std::int64_t kOpset = 21;            // of int4 and int16
 constexpr std::size_t kJointSamples = 512;
-constexpr std::int64_t kOpset = 21;         // of int4
+// A group's trial runs so many samples where the groups are many, and wider formats are tried for so many groups, those that 4 bits cost most.
+constexpr std::size_t kManyGroups = 24, kFewSamples = 16;
 
-std::vector<data::ValuePair> outputs_of(const Graph& graph) {
-  std::vector<data::ValuePair> pairs;
-  for (const ValueId output : graph.outputs())
-    if (graph.value(output).type.is_tensor() && graph.value(output).type.dtype == DType::float32)
-      pairs.push_back({graph.value(output).name, graph.value(output).name});
-  return pairs;
+bool has_8bit_activations(const passes::Recipe& recipe) {
+  return !recipe.activations || *recipe.activations == "int8" || *recipe.activations == "uint8";
 }
 
-struct Distance {
-  double error = 0;  // divergence, or relative noise
-  double drop = 0;   // points
+// The models that losses are measured on. All come from one equalized float model, so that nothing but the format differs.
+class Trials {
+ public:
+  Trials(const PrecisionRequest& request) : request_(request), keeping_(*request.measure) {}
+
+  Status prepare(const Model& model) {
+    source_ = model;
+    if (source_.opset() < kOpset) BEVEL_TRY_STATUS(ops::convert_opset(source_, kOpset));
+    base_ = request_.base;
+    base_.precision = "int8";
+    if (base_.equalize && has_8bit_activations(base_)) {
+      passes::PassContext context;
+      context.measure = request_.measure;
+      context.recipe = &base_;
+      context.pool = request_.pool;
+      BEVEL_TRY(const auto pipeline, passes::parse_pipeline("equalize-channels"));
+      BEVEL_TRY([[maybe_unused]] const auto reports, passes::run_pipeline(source_, pipeline, context));
+      base_.equalize = false;
+    }
+    BEVEL_TRY(eight_, quantized(base_, *request_.measure));
+    passes::Recipe narrow = base_;
+    narrow.precision = "int4";
+    if (passes::check_combination(narrow)) {
+      BEVEL_TRY(four_, quantized(narrow, *request_.measure));
+    }
+    quick_ = base_;
+    quick_.rounding = "nearest";
+    BEVEL_TRY(quick_eight_, quantized(quick_, keeping_));
+    if (has_8bit_activations(base_)) {
+      passes::Recipe wide = quick_;
+      wide.activations = "int16";
+      BEVEL_TRY(sixteen_, quantized(wide, keeping_));
+    }
+    groups_ = precision_groups(source_, models(), request_.base);
+    samples_ = groups_.size() > kManyGroups ? kFewSamples : kTrialSamples;
+    return {};
+  }
+
+  // Fills in the groups' losses.
+  Status measure_losses() {
+    BEVEL_TRY(const double before, divergence(*eight_));
+    for (PrecisionGroup& group : groups_) {
+      if (!group.offered[index_of(Format::int4)]) continue;
+      BEVEL_TRY(const double after, divergence(with_narrow_layers(*eight_, *four_, group.layers)));
+      group.loss[index_of(Format::int4)] = std::max(0.0, after - before);
+    }
+    // Wider formats are tried with weights rounded to nearest, which is quick; the part of the error that weights then have is taken off.
+    BEVEL_TRY(const double quick_before, divergence(*quick_eight_));
+    const double share = quick_before > 0 ? std::min(1.0, before / quick_before) : 1.0;
+    std::vector<std::size_t> order(groups_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return groups_[a].loss[0] > groups_[b].loss[0]; });
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      PrecisionGroup& group = groups_[order[i]];
+      for (const Format format : {Format::int16, Format::float32}) {
+        bool& offered = group.offered[index_of(format)];
+        offered = offered && i < kManyGroups;
+        if (!offered) continue;
+        BEVEL_TRY(const Model trial, quantized(recipe_of(quick_, {group}, {format}), keeping_));
+        BEVEL_TRY(const double after, divergence(trial));
+        group.loss[index_of(format)] = (after - quick_before) * share;
+      }
+    }
+    return {};
+  }
+
+  [[nodiscard]] UniformModels models() const {
+    UniformModels models;
+    models.of[index_of(Format::int8)] = &*eight_;
+    if (four_) models.of[index_of(Format::int4)] = &*four_;
+    if (sixteen_) models.of[index_of(Format::int16)] = &*sixteen_;
+    models.of[index_of(Format::float32)] = &source_;
+    return models;
+  }
+  [[nodiscard]] const Model& source() const { return source_; }
+  [[nodiscard]] const std::vector<PrecisionGroup>& groups() const { return groups_; }
+
+ private:
+  Result<Model> quantized(passes::Recipe recipe, data::Measure& measure) {
+    Model model = source_;
+    BEVEL_TRY([[maybe_unused]] const Quantized done, quantize_model(model, recipe, &measure, request_.pool, request_.branches));
+    return model;
+  }
+  Result<double> divergence(const Model& model) {
+    BEVEL_TRY(const OutputDistance distance, output_distance(*request_.measure, source_, model, samples_));
+    return distance.divergence;
+  }
+
+  const PrecisionRequest& request_;
+  KeepingMeasure keeping_;
+  passes::Recipe base_, quick_;
+  Model source_;
+  std::optional<Model> eight_, four_, sixteen_, quick_eight_;
+  std::vector<PrecisionGroup> groups_;
+  std::size_t samples_ = kTrialSamples;
 };
 
-Result<Distance> distance(data::Measure& measure, const Model& reference, const Model& model, std::size_t samples) {
-  BEVEL_TRY(const auto pairs, measure.compare(reference, model, outputs_of(reference.graph), samples));
-  Distance distance;
-  for (const auto& pair : pairs) {
-    data::Difference sum;
-    for (const data::Difference& one : pair) {
-      sum.signal += one.signal;
-      sum.noise += one.noise;
-      sum.divergence += one.divergence;
-      sum.agreeing += one.agreeing;
-      sum.rows += one.rows;
-    }
-    const double noise = sum.signal > 0 ? sum.noise / sum.signal : 0;
-    distance.error += sum.rows > 0 ? sum.divergence / static_cast<double>(sum.rows) : noise;
-    distance.drop = std::max(distance.drop, sum.rows > 0 ? 100.0 * static_cast<double>(sum.rows - sum.agreeing) / static_cast<double>(sum.rows)
-                                                         : 100 * noise);
-  }
-  return distance;
+std::vector<Format> formats_of(const PrecisionProblem& problem, const std::vector<std::size_t>& options, std::size_t groups) {
+  std::vector<Format> formats;
+  for (std::size_t g = 0; g < groups; ++g) formats.push_back(problem.formats[g][options[g]]);
+  return formats;
 }
 
-// Constants that a node reads through DequantizeLinear: the initializers of its weights and bias.
-std::vector<ValueId> stored_operands(const Graph& graph, NodeId id) {
-  std::vector<ValueId> constants;
-  for (const ValueId input : graph.node(id).inputs) {
-    const NodeId producer = input.valid() ? graph.value(input).producer : NodeId();
-    if (!producer.valid() || ops::quant_node(graph.node(producer)) != ops::QuantNode::dequantize) continue;
-    if (graph.constant(graph.node(producer).inputs[0]) == nullptr) continue;
-    for (const ValueId stored : graph.node(producer).inputs)
-      if (stored.valid()) constants.push_back(stored);
-  }
-  return constants;
+std::string name_of(const PrecisionGroup& group) {
+  const std::string& first = group.layers.empty() ? group.nodes.front() : group.layers.front();
+  const std::size_t layers = std::max<std::size_t>(1, group.layers.size());
+  return layers == 1 ? printable(first, 80) : fmt::format("{} and {} more", printable(first, 80), layers - 1);
 }
 
-// Layers whose weights are int8 in one model and int4 in the other; constants of the same names.
-std::vector<LayerPrecision> candidates(const Model& wide, const Model& narrow) {
-  std::vector<LayerPrecision> layers;
-  for (const NodeId id : wide.graph.node_order()) {
-    const Node& node = wide.graph.node(id);
-    const NodeId other = narrow.graph.find_node(node.name);
-    if (!other.valid() || ops::facts_of(wide, wide.graph, id).value.quant != ops::QuantRole::bilinear) continue;
-    const auto stored = stored_operands(wide.graph, id);
-    const auto twin = stored_operands(narrow.graph, other);
-    bool alike = !stored.empty() && stored.size() == twin.size();
-    std::int64_t elements = 0;
-    for (std::size_t i = 0; alike && i < stored.size(); ++i) {
-      alike = wide.graph.value(stored[i]).uses.size() == 1 && narrow.graph.constant(twin[i]) != nullptr;
-      if (alike && wide.graph.constant(stored[i])->dtype() == DType::int8 && narrow.graph.constant(twin[i])->dtype() == DType::int4)
-        elements = std::max(elements, wide.graph.constant(stored[i])->size());
-    }
-    if (alike && elements > 0) layers.push_back({node.name, false, elements / 2, 0});
-  }
-  return layers;
-}
-
-// `wide` with one layer's weights and bias as they are in `narrow`.
-Model with_layer_of(const Model& wide, const Model& narrow, const std::string& name) {
-  Model trial = wide;
-  const NodeId id = trial.graph.find_node(name);
-  const auto stored = stored_operands(trial.graph, id);
-  const auto twin = stored_operands(narrow.graph, narrow.graph.find_node(name));
-  for (std::size_t i = 0; i < stored.size(); ++i) {
-    const Tensor& tensor = *narrow.graph.constant(twin[i]);
-    trial.graph.set_constant(stored[i], tensor);
-    trial.graph.set_type(stored[i], Type::tensor(tensor.dtype(), tensor.dims()));
-  }
-  return trial;
+std::string why(const PrecisionGroup& group, Format format, bool mended) {
+  const auto bytes = [&](Format one) { return group.weight_bytes[index_of(one)] + group.activation_bytes[index_of(one)]; };
+  const auto saved = report::grouped(static_cast<std::uint64_t>(std::max<std::int64_t>(0, bytes(Format::int8) - bytes(Format::int4))));
+  const double loss = group.loss[index_of(format)];
+  std::string text;
+  if (format == Format::int4) text = fmt::format("4 bits save {} B and alone add {:.2e} to the outputs' divergence", saved, loss);
+  else if (format != Format::int8) text = fmt::format("alone it changes the outputs' divergence by {:+.2e}", loss);
+  else if (group.offered[index_of(Format::int4)]) text = fmt::format("4 bits would save {} B and add {:.2e}", saved, group.loss[index_of(Format::int4)]);
+  else text = "it has no weights that 4 bits can hold";
+  return text + (mended ? "; changed when all was measured together" : "");
 }
 
 }  // namespace
 
-std::vector<std::string> describe(const PrecisionChoice& choice) {
+std::vector<std::string> describe(const report::PrecisionRecord& record) {
+  std::map<std::string, std::size_t> counts;
+  for (const report::PrecisionRow& row : record.groups) ++counts[row.format];
+  std::string formats;
+  for (const std::string_view format : kFormatNames)
+    if (const auto found = counts.find(std::string(format)); found != counts.end())
+      formats += fmt::format("{}{} in {}", formats.empty() ? "" : ", ", found->second, format);
   std::vector<std::string> lines;
-  std::int64_t saved = 0;
-  std::size_t narrow = 0;
-  for (const LayerPrecision& layer : choice.layers) {
-    saved += layer.narrow ? layer.saved_bytes : 0;
-    narrow += layer.narrow ? 1 : 0;
-  }
-  lines.push_back(fmt::format("precision auto: {} of {} layers have 4-bit weights, {} B less than with 8; together they cost {:.2f} points on the "
-                              "calibration samples", narrow, choice.layers.size(), saved, choice.drop));
-  for (const LayerPrecision& layer : choice.layers)
-    lines.push_back(fmt::format("{}: {} bits; 4 bits save {} B and alone add {:.2e} to the outputs' error", printable(layer.node),
-                                layer.narrow ? 4 : 8, layer.saved_bytes, layer.cost));
+  lines.push_back(fmt::format("precision auto: of {} groups of layers {}; together they lose {:.2f} points of {} ({:.2f} allowed)", record.groups.size(),
+                              formats.empty() ? "none has a choice" : formats, record.drop, record.judged_by, record.allowed));
+  if (!record.held) lines.push_back("precision auto: no choice that was measured keeps the drop; this is the one that loses least");
+  lines.push_back(record.proven ? "precision auto: for what groups lose alone, each choice is proven the best within its limits"
+                                : fmt::format("precision auto: the search for the best choice was cut off; it is within {:.2e} of the best", record.gap));
+  for (const report::PrecisionRow& row : record.groups) lines.push_back(fmt::format("{}: {}; {}", row.name, row.format, row.why));
+  for (const report::PrecisionStep& step : record.steps)
+    lines.push_back(fmt::format("measured together: {}: {} B, {:.2f} points{}", step.what, report::grouped(step.bytes), step.drop,
+                                !step.fits ? ", above a limit" : step.held ? ", holds" : ""));
   return lines;
 }
 
-Result<PrecisionChoice> search_precision(const Model& model, const passes::Recipe& base, data::Measure& measure, WorkerPool* pool,
-                                         double max_drop) {
-  if (!measure.has_samples()) return fail(ExitCode::usage, "--precision auto measures layers on samples, which a profile does not hold: give --calib.");
-  PrecisionChoice choice;
-  choice.recipe = base;
-  // Both precisions of one equalized model, so that nothing but weights differs.
-  Model source = model;
-  if (source.opset() < kOpset) BEVEL_TRY_STATUS(ops::convert_opset(source, kOpset));
-  passes::Recipe wide_recipe = base;
-  if (base.equalize) {
-    passes::PassContext context;
-    context.measure = &measure;
-    context.recipe = &wide_recipe;
-    BEVEL_TRY(const auto pipeline, passes::parse_pipeline("equalize-channels"));
-    BEVEL_TRY([[maybe_unused]] const auto reports, passes::run_pipeline(source, pipeline, context));
-  }
-  wide_recipe.equalize = false;
-  passes::Recipe narrow_recipe = wide_recipe;
-  narrow_recipe.precision = "int4";
-  Model wide = source, narrow = source;
-  BEVEL_TRY([[maybe_unused]] const Quantized as_wide, quantize_model(wide, wide_recipe, &measure, pool));
-  BEVEL_TRY([[maybe_unused]] const Quantized as_narrow, quantize_model(narrow, narrow_recipe, &measure, pool));
-  choice.layers = candidates(wide, narrow);
-  BEVEL_TRY(const Distance unchanged, distance(measure, source, wide, kTrialSamples));
-  for (LayerPrecision& layer : choice.layers) {
-    BEVEL_TRY(const Distance changed, distance(measure, source, with_layer_of(wide, narrow, layer.node), kTrialSamples));
-    layer.cost = std::max(0.0, changed.error - unchanged.error);
-  }
-  std::stable_sort(choice.layers.begin(), choice.layers.end(), [](const LayerPrecision& a, const LayerPrecision& b) {
-    return a.cost * static_cast<double>(b.saved_bytes) < b.cost * static_cast<double>(a.saved_bytes);
-  });
-  const auto recipe_of_first = [&](std::size_t count) {
-    passes::Recipe recipe = base;
-    for (std::size_t i = 0; i < count; ++i) recipe.nodes[choice.layers[i].node].precision = "int4";
-    return recipe;
-  };
-  // As many as hold together: what was measured layer by layer adds up only roughly.
-  std::size_t held = 0, broken = choice.layers.size() + 1;
-  while (held + 1 < broken) {
-    const std::size_t count = broken > choice.layers.size() ? choice.layers.size() : (held + broken) / 2;
+Result<PrecisionChoice> search_precision(const Model& model, const PrecisionRequest& request) {
+  if (!request.measure->has_samples())
+    return fail(ExitCode::usage, "--precision auto measures layers on samples, which a profile does not hold: give --calib.");
+  Trials trials(request);
+  BEVEL_TRY_STATUS(trials.prepare(model));
+  BEVEL_TRY_STATUS(trials.measure_losses());
+  const auto& groups = trials.groups();
+  BEVEL_TRY(const PrecisionProblem problem, precision_problem(trials.source(), groups, trials.models(),
+                                                              request.device ? &*request.device : nullptr, request.budget));
+  passes::Recipe base = request.base;
+  base.precision = "int8";
+  const MeasureTogether together = [&](const std::vector<std::size_t>& options) -> Result<JointMeasure> {
     Model trial = model;
-    passes::Recipe recipe = recipe_of_first(count);
-    BEVEL_TRY([[maybe_unused]] const Quantized quantized, quantize_model(trial, recipe, &measure, pool));
-    BEVEL_TRY(const Distance joint, distance(measure, model, trial, kJointSamples));
-    if (joint.drop <= max_drop) {
-      held = count;
-      choice.drop = joint.drop;
-    } else {
-      broken = count;
+    passes::Recipe recipe = recipe_of(base, groups, formats_of(problem, options, groups.size()));
+    BEVEL_TRY([[maybe_unused]] const Quantized quantized, quantize_model(trial, recipe, request.measure, request.pool, request.branches));
+    JointMeasure measured;
+    if (request.device) {
+      BEVEL_TRY(const plan::Plan planned, plan::plan_shapes(trial));
+      measured.excess = excess_of(problem, planned.program, *request.device);
     }
+    if (request.judge) {
+      BEVEL_TRY(measured.drop, request.judge(trial));
+    } else {
+      BEVEL_TRY(const OutputDistance distance, output_distance(*request.measure, model, trial, kJointSamples));
+      measured.drop = distance.drop;
+    }
+    return measured;
+  };
+  std::vector<std::size_t> all_int8;
+  for (const auto& formats : problem.formats)
+    all_int8.push_back(static_cast<std::size_t>(std::find(formats.begin(), formats.end(), Format::int8) - formats.begin()));
+  const NameGroup name = [&](std::size_t group, std::size_t option) {
+    return fmt::format("{}: {}", group < groups.size() ? name_of(groups[group]) : "", kFormatNames[index_of(problem.formats[group][option])]);
+  };
+  JointSettings settings;
+  settings.max_drop = request.max_drop;
+  BEVEL_TRY(const JointChoice joint, search_together(problem.problem, all_int8, together, name, settings));
+
+  PrecisionChoice choice;
+  const auto formats = formats_of(problem, joint.options, groups.size());
+  choice.recipe = recipe_of(base, groups, formats);
+  report::PrecisionRecord& record = choice.record;
+  record.allowed = request.max_drop;
+  record.drop = joint.drop;
+  record.held = joint.held;
+  record.proven = joint.proven;
+  record.gap = joint.gap;
+  record.judged_by = request.judge ? request.judged_by : "agreement on the calibration samples";
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    report::PrecisionRow row;
+    row.name = name_of(groups[g]);
+    row.nodes = groups[g].nodes;
+    row.format = kFormatNames[index_of(formats[g])];
+    row.why = why(groups[g], formats[g], joint.mended[g]);
+    for (std::size_t i = 0; i < kFormats; ++i)
+      if (groups[g].offered[i])
+        row.offered.push_back({std::string(kFormatNames[i]), groups[g].loss[i], static_cast<std::uint64_t>(groups[g].weight_bytes[i]),
+                               static_cast<std::uint64_t>(groups[g].activation_bytes[i])});
+    record.groups.push_back(std::move(row));
   }
-  choice.recipe = recipe_of_first(held);
-  for (std::size_t i = 0; i < held; ++i) choice.layers[i].narrow = true;
+  for (const JointStep& step : joint.steps)
+    record.steps.push_back({step.what, static_cast<std::uint64_t>(step.cost), step.drop, step.held, step.fits});
   return choice;
 }
 

@@ -14,6 +14,7 @@ constexpr Preset kPresets[] = {
     {"fast", "int8, weights rounded to nearest: one pass over the samples"},
     {"balanced", "int8, weights rounded by second moments, channels equalized where that helps: a pass for each layer"},
     {"int4", "as balanced, weights int4; depthwise layers, the first and the last int8"},
+    {"mixed", "int4, int8, int16 activations or float for each group of layers, by measurement: the fewest bytes that keep --max-drop"},
 };
 
 bool has_weights(const Graph& graph, NodeId id, const ops::Facts& facts) {
@@ -61,7 +62,8 @@ Result<passes::Recipe> recipe_of_preset(std::string_view name, const Model& mode
     recipe.equalize = false;
     return recipe;
   }
-  if (name == "balanced") return recipe;
+  // What mixed searches, it starts from this.
+  if (name == "balanced" || name == "mixed") return recipe;
   if (name == "int4") {
     recipe.precision = "int4";
     keep_delicate_layers(model, recipe);

@@ -42,6 +42,8 @@ Result<std::string> one_of(const char* flag, const std::string& text, std::span<
 
 }  // namespace
 
+bool searches_precision(const RecipeFlags& flags) { return flags.precision || flags.preset == "mixed"; }
+
 Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Model& model) {
   const Graph& graph = model.graph;
   if (flags.precision && *flags.precision != "auto") return fail(ExitCode::usage, "--precision '{}': expected auto.", printable(*flags.precision));

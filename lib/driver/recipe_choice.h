@@ -25,6 +25,9 @@ struct RecipeFlags {
   std::optional<std::string> runtime;      // as in the recipe
 };
 
+// Whether flags or preset ask for a search for formats (precision_search.h).
+bool searches_precision(const RecipeFlags& flags);
+
 // `default_activations`: the target's, where neither flag nor recipe states one. Flags go over the recipe file or preset. `model` is the simplified one,
 // whose node names recipes speak of, its types inferred. Exit 2 for a wrong flag, 5 for a wrong recipe.
 Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string& default_activations, const Model& model);

@@ -86,6 +86,23 @@ Json worst_of(const std::vector<OutputComparison>& outputs, double OutputCompari
   return number(worst);
 }
 
+Json to(const std::optional<PrecisionRecord>& record) {
+  if (!record) return nullptr;
+  Json json{{"allowed", number(record->allowed)}, {"drop", number(record->drop)}, {"judged_by", record->judged_by},
+            {"held", record->held}, {"proven", record->proven}, {"gap", number(record->gap)}};
+  json["groups"] = Json::array();
+  for (const PrecisionRow& row : record->groups) {
+    Json offered = Json::array();
+    for (const PrecisionFormat& one : row.offered)
+      offered.push_back({{"format", one.format}, {"loss", number(one.loss)}, {"weight_bytes", one.weight_bytes}, {"activation_bytes", one.activation_bytes}});
+    json["groups"].push_back({{"name", row.name}, {"nodes", row.nodes}, {"format", row.format}, {"why", row.why}, {"offered", std::move(offered)}});
+  }
+  json["steps"] = Json::array();
+  for (const PrecisionStep& step : record->steps)
+    json["steps"].push_back({{"what", step.what}, {"bytes", step.bytes}, {"drop", number(step.drop)}, {"held", step.held}, {"fits", step.fits}});
+  return json;
+}
+
 }  // namespace
 
 std::string to_json(const CompileRecord& record) {
@@ -157,6 +174,7 @@ std::string to_json(const CompileRecord& record) {
                               {"weight_bytes", row.weight_bytes},
                               {"sqnr_db", optional(row.sqnr_db)}});
   json["stays_float"] = to(record.stays_float);
+  json["precision"] = to(record.precision);
   json["files"] = record.files;
   return dump(json);
 }
@@ -177,6 +195,7 @@ std::string to_json(const WriteRecord& record) {
   json["stays_float"] = to(record.stays_float);
   json["notes"] = record.notes;
   json["warnings"] = record.warnings;
+  json["precision"] = to(record.precision);
   return dump(json);
 }
 

@@ -61,6 +61,33 @@ struct NamedBytes {
   std::uint64_t bytes = 0;
 };
 
+// What --precision auto measured and chose.
+struct PrecisionFormat {
+  std::string format;                             // "int4", "int8", "int16" (activations, beside int8 weights), "float32"
+  double loss = 0;                                // what this group alone adds to the divergence of the outputs, against int8
+  std::uint64_t weight_bytes = 0, activation_bytes = 0;
+};
+struct PrecisionRow {
+  std::string name, format, why;
+  std::vector<std::string> nodes;                 // that have the format together
+  std::vector<PrecisionFormat> offered;
+};
+struct PrecisionStep {
+  std::string what;
+  std::uint64_t bytes = 0;                        // of weights and activations
+  double drop = 0;                                // points, all groups together
+  bool held = false, fits = true;                 // the drop; the limits
+};
+struct PrecisionRecord {
+  double allowed = 0, drop = 0;                   // points
+  std::string judged_by;                          // what they are points of
+  bool held = false;
+  bool proven = true;                             // for losses that add up, each choice was proven the best within its limits
+  double gap = 0;                                 // else: of the losses, how much better one could have been
+  std::vector<PrecisionRow> groups;
+  std::vector<PrecisionStep> steps;               // measured together, in order
+};
+
 // The figures of one file that was written, or would have been.
 struct CompileRecord {
   std::string status = "ok";           // "ok", "budget-missed", "verification-failed", "dry-run"
@@ -99,6 +126,7 @@ struct CompileRecord {
   std::optional<std::string> target_that_fits;    // where the device, and not only the user's own limit, was too small; empty: none known
   std::vector<LayerRow> layers;
   std::vector<FloatRow> stays_float;
+  std::optional<PrecisionRecord> precision;       // where it was searched
   std::map<std::string, std::string> files;       // name -> SHA-256 of every other output
 };
 
@@ -118,6 +146,7 @@ struct WriteRecord {
   std::vector<FloatRow> stays_float;
   std::vector<std::string> notes;
   std::vector<std::string> warnings;              // the output was written, but it hardly stands for its source
+  std::optional<PrecisionRecord> precision;       // where it was searched
   bool dry_run = false;
 };
 

@@ -13,6 +13,7 @@
 #include "lib/driver/explain.h"
 #include "lib/driver/explain_causes.h"
 #include "lib/driver/explain_fixes.h"
+#include "lib/driver/output_distance.h"
 #include "lib/driver/quantize_leg.h"
 #include "lib/eval/evaluator.h"
 #include "lib/ir/text.h"

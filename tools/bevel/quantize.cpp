@@ -22,13 +22,15 @@ Command quantize_command() {
            {"--eval", &request.evaluation, "samples for the check; default: the calibration samples"},
            {"-o,--out", &request.out, "the int8 model", true},
            {"--max-drop", &request.max_drop, "fail (exit 4) when the metric drops by more points; agreement without labels"},
-           {"--target", &request.target, "take the activations' dtype and the runtime from this device"},
+           {"--target", &request.target, "take the activations' dtype and the runtime from this device, and limits for --precision auto"},
            {"--preset", &request.recipe.preset, "fast: int8, weights rounded to nearest, one pass over the samples; balanced (default): channels equalized and weights rounded by "
             "second moments, one look at the samples per layer, mostly 1 to 6 dB more at the outputs; int4: as balanced, weights of 4 bits but for the "
-            "first, last and depthwise layers, mostly 5 to 13 dB below balanced"},
-           {"--precision", &request.recipe.precision, "auto: as many layers with 4-bit weights as --max-drop allows (default 1 point), measured layer by layer "
-            "and then together"},
+            "first, last and depthwise layers, mostly 5 to 13 dB below balanced; mixed: as --precision auto, some ten times as long as balanced"},
+           {"--precision", &request.recipe.precision, "auto: int4, int8, int16 activations or float for each group of layers, measured one by one and together: the fewest bytes that "
+            "keep --max-drop (default 1 point) and the target's limits"},
+           {"--budget", &request.budget, "limits of the target for --precision auto: ram=64K,flash=256K,latency=50ms,energy=2mJ"},
            {"--recipe", &request.recipe.recipe, "a recipe: precision and range per node"},
+           {"--write-recipe", &request.write_recipe, "write what was chosen as a recipe: with it the same model and data give the same bytes"},
            {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; a list (Conv,Add), may be repeated"},
            {"--range", &request.recipe.range, "auto (default), minmax, percentile[:99.9], mse or entropy"},
            {"--activations", &request.recipe.activations, "int8, uint8, int16, dynamic: on grids chosen in each run, or float32: weights alone"},

@@ -35,4 +35,8 @@ check drop_on_nothing 2 '\-\-max-drop needs samples'       quantize small.onnx -
 prepare=
 check precision_word  2 "\-\-precision 'best': expected auto"  quantize small.onnx --calib good.json --precision best -o out/q.onnx
 search="$fashion/model.onnx --calib $fashion/calib.json --eval $fashion/eval.json --samples 60"
-check precision_auto  0 'precision auto: [1-9][0-9]* of [0-9]+ layers have 4-bit weights'  quantize $search --precision auto --max-drop 5 -o out/q.onnx
+check precision_auto  0 'precision auto: of [0-9]+ groups of layers [1-9][0-9]* in int4.*points of top1 on the evaluation samples \(5.00 allowed\)'  quantize $search --precision auto --max-drop 5 -o out/q.onnx
+check precision_mixed 0 '"judged_by": "top1 on the evaluation samples"'  quantize $search --preset mixed --max-drop 5 --json -o out/q.onnx
+check budget_alone    2 '\-\-budget limits what a device has'  quantize small.onnx --calib good.json --budget flash=1M --precision auto -o out/q.onnx
+check budget_no_auto  2 '\-\-budget limits the choice of'     quantize small.onnx --calib good.json --budget flash=1M --target stm32l4r5 -o out/q.onnx
+check recipe_folder   1 'recipe|directory'                    quantize small.onnx --calib good.json --write-recipe . -o out/q.onnx
