@@ -38,6 +38,7 @@ bvl_kernel_fn* bvl_kernel_function(uint32_t kernel) {
     case BVL_KERNEL_DENSE_S8_W4: return bvl_dense_s8_w4_avx2;
     case BVL_KERNEL_CONV2D_S16: return bvl_conv2d_s16_avx2;
     case BVL_KERNEL_DENSE_S16: return bvl_dense_s16_avx2;
+    case BVL_KERNEL_MATMUL_S8: return bvl_matmul_s8_avx2;
     default: break;
   }
 #endif

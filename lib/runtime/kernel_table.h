@@ -18,7 +18,7 @@ BVL_KERNELS(BVL_DECLARE_KERNEL)
 /* Overrides: the same bits, faster. */
 bvl_kernel_fn bvl_conv2d_s8_avx2, bvl_depthwise_conv2d_s8_avx2, bvl_dense_s8_avx2, bvl_add_s8_avx2,
     bvl_conv2d_s8_w4_avx2, bvl_depthwise_conv2d_s8_w4_avx2, bvl_dense_s8_w4_avx2,
-    bvl_conv2d_s16_avx2, bvl_dense_s16_avx2;
+    bvl_conv2d_s16_avx2, bvl_dense_s16_avx2, bvl_matmul_s8_avx2;
 
 typedef int bvl_check_fn(const void* params, const bvl_step* step, const bvl_tensor* const* in,
                          const bvl_tensor* const* out);
