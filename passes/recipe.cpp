@@ -17,7 +17,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::uint64_t kMaxChannels = INT32_MAX;
-constexpr std::string_view kPrecisions[] = {"int8", "int4", "float16", "bfloat16", "float32"};
+constexpr std::string_view kPrecisions[] = {"int8", "int4", "float16", "bfloat16", "float8e4m3", "float8e5m2", "float32"};
 constexpr std::string_view kActivations[] = {"int8", "uint8", "int16", "dynamic", "float32"};
 constexpr std::string_view kNodeActivations[] = {"int16"};
 constexpr std::string_view kMatmulForms[] = {"qdq", "nbits"};
@@ -163,6 +163,7 @@ std::span<const std::string_view> recipe_matmul_forms() { return kMatmulForms; }
 std::span<const std::string_view> recipe_runtimes() { return kRuntimes; }
 
 bool is_half(std::string_view precision) { return precision == "float16" || precision == "bfloat16"; }
+bool is_float8(std::string_view precision) { return precision == "float8e4m3" || precision == "float8e5m2"; }
 bool is_block_size(std::uint64_t size) { return size == 0 || size == 16 || size == 32 || size == 64 || size == 128; }
 
 namespace {
@@ -192,6 +193,15 @@ Status check_combination(const Recipe& recipe) {
   if (!activations.empty() && activations != "float32" && !has_integers(recipe) && any_precision(recipe, is_half))
     return refuse(fmt::format("{} activations without integer weights: leave the activations out, they are {} as the weights are",
                               activations, recipe.precision));
+  if (any_precision(recipe, is_float8)) {
+    if (has_integers(recipe) || any_precision(recipe, is_half))
+      return refuse("float8 beside integers or half precision in one model: float8 and float32 go together");
+    if (!activations.empty() && activations != "float32")
+      return refuse(fmt::format("{} activations with float8 weights: leave the activations out, they are float8 as the weights are, or say float32",
+                                activations));
+    if (recipe.rounding == "second-order")
+      return refuse("second-order rounding with float8 weights, which are rounded to nearest: leave the rounding out");
+  }
   if (recipe.block_size != 0 && !uses(recipe, "int4"))
     return refuse(fmt::format("blocks of {} without int4 weights, which alone have them: add weights int4", recipe.block_size));
   if (recipe.matmul_form == "nbits" && (!uses(recipe, "int4") || recipe.block_size == 0 || activations != "float32"))
@@ -210,19 +220,21 @@ Status check_combination(const Recipe& recipe) {
 }
 
 bool needs_calibration(const Recipe& recipe) {
-  return recipe.activations != "float32" && recipe.activations != "dynamic" && has_integers(recipe);
+  return recipe.activations != "float32" && recipe.activations != "dynamic" && (has_integers(recipe) || any_precision(recipe, is_float8));
 }
 
 std::int64_t least_opset(const Recipe& recipe) {
   constexpr std::int64_t kPerAxis = 13, kSmallIntegers = 21, kBfloat16 = 22;
   if (uses(recipe, "bfloat16")) return kBfloat16;
   const bool wide = std::any_of(recipe.nodes.begin(), recipe.nodes.end(), [](const auto& node) { return node.second.activations == "int16"; });
-  return uses(recipe, "int4") || recipe.activations == "int16" || wide ? kSmallIntegers : kPerAxis;
+  return uses(recipe, "int4") || recipe.activations == "int16" || wide || any_precision(recipe, is_float8) ? kSmallIntegers : kPerAxis;
 }
 
 std::string only_in_onnx(const Recipe& recipe) {
   for (const std::string_view half : {"float16", "bfloat16"})
     if (uses(recipe, half)) return fmt::format("{} arithmetic", half);
+  for (const std::string_view narrow : {"float8e4m3", "float8e5m2"})
+    if (uses(recipe, narrow)) return fmt::format("{} weights", narrow);
   if (recipe.activations == "dynamic") return "dynamic quantization";
   if (recipe.matmul_form == "nbits") return "MatMulNBits";
   return "";

@@ -23,7 +23,7 @@
 namespace bevel::passes {
 
 struct NodeChoice {
-  std::optional<std::string> precision;       // "int8", "int4", "float16", "bfloat16" or "float32"
+  std::optional<std::string> precision;       // "int8", "int4", "float16", "bfloat16", "float8e4m3", "float8e5m2" or "float32"
   std::optional<RangeMethod> range;           // of the node's output
   // "int16": it reads and writes 16 bits where the default is 8; values are converted where it meets others.
   std::optional<std::string> activations;
@@ -59,6 +59,7 @@ std::span<const std::string_view> recipe_matmul_forms();
 std::span<const std::string_view> recipe_runtimes();
 constexpr std::string_view kAvx2Runtime = "onnxruntime-avx2";
 bool is_half(std::string_view precision);  // "float16" or "bfloat16"
+bool is_float8(std::string_view precision);  // "float8e4m3" or "float8e5m2"
 bool is_block_size(std::uint64_t size);  // 0, or a power of two from 16 to 128
 
 // Choices that cannot be had together (exit 2): two half-precision types, block sizes without int4, int4 with dynamic activations, ...
@@ -66,7 +67,7 @@ Status check_combination(const Recipe& recipe);
 bool has_integers(const Recipe& recipe);  // some node's weights are to be integers
 // Some node's activations are quantized on grids that calibration chooses.
 bool needs_calibration(const Recipe& recipe);
-// The opset that has the types which the recipe asks for: int4, int16 and blocks came with 21, bfloat16 of most operators with 22.
+// The opset that has the types which the recipe asks for: int4, int16, blocks and float8's attribute came with 21, bfloat16 of most operators with 22.
 std::int64_t least_opset(const Recipe& recipe);
 // What of the recipe the C runtime has no kernels for, so that it is for ONNX alone; empty: nothing.
 std::string only_in_onnx(const Recipe& recipe);

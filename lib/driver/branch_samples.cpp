@@ -101,7 +101,8 @@ class BranchSamples final : public data::Dataset {
 Result<std::unique_ptr<data::Dataset>> branch_samples(const data::Dataset& samples, const Model& model, NodeId id, const passes::Body& branch,
                                                       const eval::EvalOptions& options) {
   const Node& node = model.graph.node(id);
-  BEVEL_CHECK(passes::runs_at_most_once(node) && !node.inputs.empty() && node.inputs[0].valid());
+  BEVEL_CHECK(passes::runs_at_most_once(node));
+  if (node.inputs.empty() || !node.inputs[0].valid()) return fail_input("the condition is absent");
   eval::EvalOptions plain = options;
   plain.kernels = eval::Kernels::none;
   BEVEL_TRY(auto evaluator, eval::Evaluator::create(model, plain));

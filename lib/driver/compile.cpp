@@ -8,6 +8,7 @@
 #include "lib/data/dataset.h"
 #include "lib/driver/budget.h"
 #include "lib/driver/drop_judge.h"
+#include "lib/driver/half_borders.h"
 #include "lib/driver/in_opset.h"
 #include "lib/driver/judge.h"
 #include "lib/driver/load.h"
@@ -42,6 +43,7 @@ struct Bag {
   Loaded source;        // the float reference
   Model simplified;
   Model int8;           // as re-imported from the staged file
+  bool widened_borders = false;  // of the Program; int8 has the file's
   passes::Recipe recipe;
   Samples verification;
   plan::Plan plan;
@@ -199,7 +201,11 @@ Status export_and_plan(Bag& bag, Staging* staging) {
   }
   plan::PlanOptions options;
   options.float_io = bag.request.float_io;
-  auto planned = staging ? plan::plan_model(bag.int8, options) : plan::plan_shapes(bag.int8, options);
+  BEVEL_TRY_STATUS(of_file(bag.request.model, refuse_float8(bag.int8)));
+  Model borders = bag.int8;
+  BEVEL_TRY(bag.widened_borders, widen_borders(borders));
+  if (bag.widened_borders) bag.record.notes.push_back(kWidenedBorders);
+  auto planned = staging ? plan::plan_model(borders, options) : plan::plan_shapes(borders, options);
   if (!planned) {
     Diagnostic refusal = std::move(planned).error();
     if (refusal.code == ExitCode::input)
@@ -228,7 +234,8 @@ Result<bool> verify(Bag& bag, Staging& staging) {
   // The evaluator's own way: reference evaluation of a float model, the kernels for one that has integer layers already.
   BEVEL_TRY(const auto float_model, runnable_of(bag.source.model, "float model", bag.source.bounds.eval_options()));
   BEVEL_TRY(const auto int8_model, runnable_of(bag.int8, kOnnxName, evaluated_by_kernels(bag.source.bounds)));
-  BEVEL_TRY(const auto program, open_runnable(staging.path_of(kProgramName)));
+  BEVEL_TRY(auto program, open_runnable(staging.path_of(kProgramName)));
+  if (bag.widened_borders) program = in_types_of(bag.int8, std::move(program));
   BEVEL_TRY(const Measured measured,
             measure_side_by_side({float_model.get(), int8_model.get(), program.get()}, {{0, 1}, {1, 2}},
                                  *bag.verification.dataset, bag.pool, "verify"));

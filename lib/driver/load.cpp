@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "lib/onnx/onnx.h"
+#include "lib/ops/qoperator.h"
 #include "lib/runtime/bevel_format.h"
 #include "lib/support/hash.h"
 #include "lib/support/mapped_file.h"
@@ -100,6 +101,9 @@ Result<Loaded> load_model(const std::filesystem::path& path, const std::vector<o
                                           ops::kOldestOpset, ops::kNewestOpset);
     return loaded;
   }
+  // Operators of ONNX Runtime's own, in ONNX's words; weights that are rounded whenever the model runs, as what that gives.
+  ops::state_contributed_operators_as_nodes(loaded.model);
+  ops::store_rounded_constants(loaded.model);
   if (feeding == Feeding::program) {
     for (const ops::ShapeBinding& shape : shapes)
       if (std::find(shape.dims.begin(), shape.dims.end(), 0) != shape.dims.end())

@@ -35,10 +35,10 @@ Result<Calibration> calibrate_from_profile(const std::filesystem::path& path) {
 
 Result<bool> simplify_for_quantization(Model& model) {
   BEVEL_TRY_STATUS(passes::simplify(model));
-  BEVEL_TRY(const auto widen, passes::parse_pipeline("widen-floats"));
+  BEVEL_TRY(const auto prepare, passes::parse_pipeline("propagate-quantization,widen-floats"));
   passes::PassContext context;
-  BEVEL_TRY(const auto reports, passes::run_pipeline(model, widen, context));
-  if (reports[0].stats.changes == 0) return false;
+  BEVEL_TRY(const auto reports, passes::run_pipeline(model, prepare, context));
+  if (reports[1].stats.changes == 0) return false;
   BEVEL_TRY_STATUS(passes::simplify(model));
   return true;
 }
@@ -112,6 +112,10 @@ void add_islands(const passes::PassReport& report, const passes::Recipe& recipe,
 
 // The passes behind equalization, by what the recipe wants of the nodes.
 std::string pipeline_of(const passes::Recipe& recipe) {
+  const bool float8 = passes::is_float8(recipe.precision) || std::any_of(recipe.nodes.begin(), recipe.nodes.end(), [](const auto& node) {
+    return node.second.precision && passes::is_float8(*node.second.precision);
+  });
+  if (float8) return "quantize-float8";
   const auto is_half = [](const std::optional<std::string>& precision) { return precision && passes::is_half(*precision); };
   const bool half = is_half(recipe.precision) || std::any_of(recipe.nodes.begin(), recipe.nodes.end(),
                                                              [&](const auto& node) { return is_half(node.second.precision); });
@@ -130,7 +134,7 @@ Result<Quantized> run_quantize(Model& model, const std::string& pipeline_text, p
       add_islands(report, *context.recipe, quantized);
       continue;
     }
-    if (report.pass != "quantize") {
+    if (report.pass != "quantize" && report.pass != "quantize-float8") {
       if (auto note = refined(report); !note.empty()) quantized.notes.push_back(std::move(note));
     } else {
       quantized.changes += report.stats.changes;
@@ -188,7 +192,7 @@ Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Mea
   context.recipe = &recipe;
   context.pool = pool;
   std::vector<std::string> notes;
-  if (recipe.equalize && samples && passes::needs_calibration(recipe) && recipe.activations != "int16") {
+  if (recipe.equalize && samples && passes::needs_calibration(recipe) && passes::has_integers(recipe) && recipe.activations != "int16") {
     BEVEL_TRY(const Quantized equalized, run_quantize(model, "equalize-channels", context));
     notes = equalized.notes;
   }
@@ -198,7 +202,7 @@ Result<Quantized> quantize_model(Model& model, passes::Recipe& recipe, data::Mea
   BEVEL_TRY(Quantized quantized, run_quantize(model, pipeline_of(recipe), context));
   quantized.notes.insert(quantized.notes.begin(), notes.begin(), notes.end());
   if (bodies) BEVEL_TRY_STATUS(quantize_bodies(reference, model, recipe, branches.samples, branches.options, pool, quantized));
-  if (!asked && !second_order && measure != nullptr && !samples && passes::needs_calibration(recipe))
+  if (!asked && !second_order && measure != nullptr && !samples && passes::needs_calibration(recipe) && passes::has_integers(recipe))
     quantized.notes.push_back("weights are rounded to nearest: rounding by second moments looks at samples, which a profile does not hold");
   record_runtime(model, recipe, quantized);
   return quantized;

@@ -71,7 +71,7 @@ Result<passes::Recipe> choose_recipe(const RecipeFlags& flags, const std::string
   if (flags.runtime) {
     BEVEL_TRY(recipe.runtime, one_of("--runtime", *flags.runtime, passes::recipe_runtimes()));
   }
-  const bool integers = passes::has_integers(recipe) || !passes::is_half(recipe.precision);
+  const bool integers = passes::has_integers(recipe) || (!passes::is_half(recipe.precision) && !passes::is_float8(recipe.precision));
   if (!recipe.activations && integers) recipe.activations = default_activations;
   if (flags.range) {
     auto range = passes::parse_range_method(*flags.range);

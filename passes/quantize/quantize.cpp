@@ -292,16 +292,16 @@ Result<Recipe> recipe_of(const Options& options, const PassContext& context) {
                 printable(*recipe.activations));
   }
   if (!known(recipe_precisions(), recipe.precision)) {
-    return fail(ExitCode::usage, "quantize: weights=\"{}\": expected int8, int4, float16, bfloat16 or float32",
+    return fail(ExitCode::usage, "quantize: weights=\"{}\": expected int8, int4, float16, bfloat16, float8e4m3, float8e5m2 or float32",
                 printable(recipe.precision));
   }
   if (!known(recipe_runtimes(), recipe.runtime.value_or("any")))
     return fail(ExitCode::usage, "quantize: runtime=\"{}\": expected any or onnxruntime-avx2", printable(*recipe.runtime));
   BEVEL_TRY_STATUS(check_combination(recipe));
-  // What narrow-floats takes up later.
-  if (is_half(recipe.precision)) recipe.precision = "float32";
+  // What narrow-floats and quantize-float8 take up.
+  if (is_half(recipe.precision) || is_float8(recipe.precision)) recipe.precision = "float32";
   for (auto& [name, choice] : recipe.nodes)
-    if (choice.precision && is_half(*choice.precision)) choice.precision = "float32";
+    if (choice.precision && (is_half(*choice.precision) || is_float8(*choice.precision))) choice.precision = "float32";
   if (const std::string& text = options.at("range"); !text.empty()) {
     auto method = parse_range_method(text);
     if (!method) return fail(ExitCode::usage, "quantize: {}", method.error().message);
@@ -422,6 +422,11 @@ Result<PassStats> run(Model& model, const Options& options, PassContext& context
   Quantizer quantizer(model, facts, selection, chosen.grids, format, recipe, context.forms_only);
   BEVEL_TRY_STATUS(quantizer.run());
   if (quantizer.pair_losses().layers > 0) stats.notes.push_back({"", "", describe(quantizer.pair_losses(), "weights")});
+  // Recurrent layers have no 8-bit form, but most of their bytes are weights.
+  BEVEL_TRY_STATUS(ops::infer_types(model));
+  BEVEL_TRY(const PassStats recurrent, quantize_weights_only(model, recipe, options.at("keep-float"), context.forms_only,
+                                                             WeightsOf::recurrent_layers));
+  stats.changes += recurrent.changes;
   return stats;
 }
 

@@ -16,6 +16,8 @@ namespace {
 // Below, scales and the node itself weigh as much as what is saved.
 constexpr std::int64_t kLeastElements = 256;
 
+}  // namespace
+
 bool holds_weights(const Graph& graph, const Node& node, std::size_t operand, const ops::Facts& facts) {
   const ValueId value = node.inputs[operand];
   const Tensor* constant = value.valid() ? graph.constant(value) : nullptr;
@@ -36,8 +38,7 @@ bool holds_weights(const Graph& graph, const Node& node, std::size_t operand, co
   return false;
 }
 
-// Scales run along the channels of a product; else along the rows of the last two axes: a table's rows, a recurrent layer's gates.
-int scale_axis(const Tensor& weight, std::size_t operand, const ops::Facts& facts) {
+int weight_scale_axis(const Tensor& weight, std::size_t operand, const ops::Facts& facts) {
   const std::size_t rows = weight.rank() - 2;
   const auto& operands = facts.space.inputs;
   // Gates that are combined to one hidden value are no channels of the result, but rows that are summed one by one.
@@ -50,6 +51,8 @@ int scale_axis(const Tensor& weight, std::size_t operand, const ops::Facts& fact
   }
   return static_cast<int>(rows);
 }
+
+namespace {
 
 // Of which two operands are weights of one activation: of the input, and of the state.
 bool is_recurrent(const ops::Facts& facts) {
@@ -83,7 +86,7 @@ Result<PassStats> quantize_weights_only(Model& model, const Recipe& recipe, std:
         if (!made) return located_here(std::move(made).error());
         graph.set_operand(id, operand, *made);
       } else {
-        const std::optional<int> axis = recipe.per_channel ? std::optional(scale_axis(weight, operand, facts[id.index])) : std::nullopt;
+        const std::optional<int> axis = recipe.per_channel ? std::optional(weight_scale_axis(weight, operand, facts[id.index])) : std::nullopt;
         auto scales = constants.scales_of(weight, axis, nullptr, 1, format);
         if (!scales) return located_here(std::move(scales).error());
         graph.set_operand(id, operand, constants.weight(inputs[operand], axis, *scales, format, id));

@@ -8,7 +8,8 @@
 // Limits.
 // - A result may not be larger than its operands together or kFreeBytes, whichever is more: Expand or ConstantOfShape must not
 //   turn a few numbers into megabytes.
-// - Quantization nodes, and what is computed from them, stay: a dequantized weight states a precision, not a float tensor.
+// - Dequantization, and what is computed from it, stays: a dequantized weight states a precision, not a float tensor. Rounding constants to
+//   integers (weights of a model that was quantized while it was trained) is folded: the integers say the same in a quarter of the bytes.
 // - Nodes with subgraphs, nodes that are not pure (random numbers), and graph outputs stay.
 // - Only the main graph is folded.
 //
@@ -19,6 +20,7 @@
 #include <algorithm>
 
 #include "lib/ops/evaluate.h"
+#include "lib/ops/lowering.h"
 #include "lib/ops/semantics.h"
 #include "passes/simplify/rewrite.h"
 
@@ -35,6 +37,14 @@ bool may_fold(const Model& model, const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
   return node.captures.empty() && ops::find_op(node) != nullptr && !ops::is_quantization(node) &&
          ops::facts_of(model, graph, id).value.pure;
+}
+
+// Integers of constants: that they stand for floats is still said by what dequantizes them.
+bool rounds_constants(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  return ops::quant_node(node) == ops::QuantNode::quantize && std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+           return !input.valid() || graph.constant(input) != nullptr;
+         });
 }
 
 // Values that depend on a quantization node, whatever else they depend on.
@@ -88,7 +98,7 @@ std::size_t fold_constant_operands(Model& model) {
   std::uint64_t growth_left = kMostGrowth;
   for (const NodeId id : graph.node_order()) {
     const Node& node = graph.node(id);
-    if (node.inputs.empty() || !may_fold(model, graph, id)) continue;
+    if (node.inputs.empty() || !(may_fold(model, graph, id) || rounds_constants(graph, id))) continue;
     std::vector<Datum> inputs;
     std::uint64_t bytes = 0, freed = 0;  // of the operands, each counted once; of those that go with the node
     bool constant = true;

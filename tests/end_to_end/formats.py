@@ -30,6 +30,13 @@ CASES = [
     ("kws", ["--activations", "float32", "--weights", "int4"], 12, FLOAT_DB),
     ("kws", ["--activations", "dynamic"], 22, FLOAT_DB),
     ("kws", ["--weights", "float16", "--calib", "calib.json"], 50, HALF_DB),
+    ("kws", ["--weights", "float8e4m3", "--activations", "float32"], 22, FLOAT_DB),
+    ("kws", ["--weights", "float8e5m2", "--activations", "float32"], 18, FLOAT_DB),
+    # A value near the middle of two of float8's is rounded to the one or the other by the order of a sum.
+    ("kws", ["--weights", "float8e4m3", "--calib", "calib.json"], 18, 25),
+    ("kws", ["--weights", "float8e5m2", "--calib", "calib.json"], 14, 20),
+    ("sst2", ["--weights", "float8e4m3", "--activations", "float32"], 32, FLOAT_DB),
+    ("sst2", ["--weights", "float8e4m3", "--calib", "calib.json"], 28, 45),
     ("magika", ["--activations", "float32"], 35, FLOAT_DB - 20),
     # Without samples its products overflow float16 in Bevel; with them they are islands.
     ("magika", ["--weights", "float16", "--calib", "eval.json"], 45, 30),
@@ -97,6 +104,20 @@ def main():
                 failures += bad
                 print(f"{'FAILED ' if bad else ''}{name} {' '.join(flags)}: {value.name}: {against_float:.1f} dB against float, "
                       f"{same_file:.1f} dB between Bevel and ONNX Runtime")
+        # No kernels there: Bevel alone judges, and says so.
+        ran = subprocess.run([bevel, "quantize", models / "kws/model.onnx", "--weights", "bfloat16", "--eval", models / "kws/eval.json", "--samples", "16",
+                              "-o", out], check=True, stdout=subprocess.PIPE, text=True)
+        if "by Bevel alone" not in ran.stdout or "checked    against its source" not in ran.stdout:
+            failures += 1
+            print(f"FAILED kws bfloat16: the summary does not say who checked it:\n{ran.stdout}")
+        onnx.checker.check_model(onnx.load(out), full_check=True)
+        # The C runtime has no such numbers.
+        for model, flags in (("model.onnx", ["--weights", "float8e4m3", "--activations", "float32"]),):
+            subprocess.run([bevel, "quantize", models / "kws" / model, *flags, "-o", out], check=True, stdout=subprocess.DEVNULL)
+            refused = subprocess.run([bevel, "emit-c", out, "-o", pathlib.Path(scratch) / "c"], stderr=subprocess.PIPE, text=True)
+            if refused.returncode != 5 or "float8" not in refused.stderr:
+                failures += 1
+                print(f"FAILED emit-c of float8 weights: exit {refused.returncode}: {refused.stderr}")
     sys.exit(1 if failures else 0)
 
 

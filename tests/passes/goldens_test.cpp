@@ -357,6 +357,7 @@ TEST_CASE("the simplify pipeline names every exact and rounding pass") {
   REQUIRE(steps.has_value());
   for (const passes::PassRecord* record : passes::all_passes()) {
     if (record->accuracy == passes::Accuracy::lossy || record->name == "simplify" || record->name == "equalize-channels") continue;
+    if (record->name == "propagate-quantization") continue;  // it adds nodes: for what lowers a model, not for what tidies it
     const bool named = std::any_of(steps->begin(), steps->end(),
                                    [&](const passes::PipelineStep& step) { return step.pass == record; });
     INFO(record->name);

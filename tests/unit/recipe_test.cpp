@@ -78,7 +78,7 @@ TEST_CASE("wrong recipes are refused") {
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "default": {}})"), "unknown key 'default' (did you mean 'defaults'?)"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weight": "int8"}})"), "(did you mean 'weights'?)"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"weights": "int5"}})"),
-            "defaults.weights: found 'int5', expected 'int8', 'int4', 'float16', 'bfloat16' or 'float32'"));
+            "defaults.weights: found 'int5', expected 'int8', 'int4', 'float16', 'bfloat16', 'float8e4m3', 'float8e5m2' or 'float32'"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"range": "median"}})"), "defaults.range: "));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"block_size": 48}})"), "defaults.block_size: found 48, expected"));
   CHECK(has(refused(R"({"format": "bevel-recipe/1", "defaults": {"per_channel": 1}})"), "expected true or false"));

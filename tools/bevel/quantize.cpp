@@ -34,7 +34,7 @@ Command quantize_command() {
            {"--keep-float", &request.recipe.keep_float, "leave a node, or all nodes of an operator, in float; a list (Conv,Add), may be repeated"},
            {"--range", &request.recipe.range, "auto (default), minmax, percentile[:99.9], mse or entropy"},
            {"--activations", &request.recipe.activations, "int8, uint8, int16, dynamic: on grids chosen in each run, or float32: weights alone"},
-           {"--weights", &request.recipe.weights, "int8, int4, or float16 or bfloat16: the whole model"},
+           {"--weights", &request.recipe.weights, "int8, int4; float16, bfloat16, float8e4m3 or float8e5m2: ONNX alone"},
            {"--block-size", &request.recipe.block_size, "of int4 weights of matrices: 16, 32, 64 or 128 elements share a scale (default 0: a channel)"},
            {"--matmul-form", &request.recipe.matmul_form, "of int4 blocks: qdq (default), or nbits: ONNX Runtime's MatMulNBits"},
            {"--runtime", &request.recipe.runtime, "onnxruntime-avx2: no two int8 weights saturate the 16-bit sums of ONNX Runtime's default session on x86 without "
