@@ -3,6 +3,7 @@
 
     scripts/bench quantize [--models resnet8,kws] [--presets default,int4] [--peers ort,nncf] [--only-bevel] [--json FILE]
     scripts/bench quantize --cost [--rounds 3] [--images 100]
+    scripts/bench quantize --steps [--models resnet8,kws]
 
 All calibrate on the same samples (every one of the calibration description) and are judged on the evaluation samples
 by ONNX Runtime in exact integer arithmetic with all graph optimizations: the metric (accuracy, for fastestdet mAP50, in
@@ -21,6 +22,7 @@ settings; such rows say "cached", and their times are those of the run that made
 Exit 1: Bevel's model is not more accurate (SQNR) than every peer's, or less than it must be (scripts/bench_quantize/networks.py).
 Times are printed and not judged.
 --cost: instead, time and peak memory on effnet_lite0 in turns with ONNX Runtime's MinMax.
+--steps: instead, what each step of Bevel's quantization adds: metric / SQNR with one more method at a time.
 """
 
 import argparse
@@ -36,6 +38,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts/bench_quantize"))
 import cost  # noqa: E402
 import peers  # noqa: E402
+import steps  # noqa: E402
 import table  # noqa: E402
 import work  # noqa: E402
 from networks import NETWORKS, SHARED  # noqa: E402
@@ -82,15 +85,17 @@ class Bench:
         return copy
 
     def bevel(self, network, preset):
+        title = "bevel" if preset == "default" else f"bevel {preset}"
+        return self.bevel_with(network, f"bevel-{preset}", title, [] if preset == "default" else ["--preset", preset])
+
+    def bevel_with(self, network, name, title, more):
         out = self.folder / "bevel.onnx"
         out.unlink(missing_ok=True)
         command = [self.options.bevel, "quantize", self.copy_of(network), "--calib", network.data("calib"), "-o", out,
-                   "-j", self.options.threads, *shlex.split(self.options.bevel_options)]
-        command += [] if preset == "default" else ["--preset", preset]
+                   "-j", self.options.threads, *shlex.split(self.options.bevel_options), *more]
         result = work.measured(command, self.options.threads)
         notes = [] if result["code"] == 0 else [f"exit {result['code']}: " + " ".join(result["err"].split())[:300]]
-        title = "bevel" if preset == "default" else f"bevel {preset}"
-        return self.row(network, f"bevel-{preset}", title, out if not notes else None, result, notes)
+        return self.row(network, name, title, out if not notes else None, result, notes)
 
     def peer(self, network, name):
         """A peer's row, from the cache when it is there; None when it is not and peers are not to be run."""
@@ -142,6 +147,7 @@ def arguments():
                         help="also the least latency of one inference in ONNX Runtime on one thread, over the float model's")
     parser.add_argument("--threads", type=int, default=1, help="cores for each contender (default 1)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all figures here")
+    parser.add_argument("--steps", action="store_true", help="what each step of Bevel's quantization adds instead")
     parser.add_argument("--cost", action="store_true", help="time and memory on effnet_lite0 instead")
     parser.add_argument("--rounds", type=int, default=3, help="with --cost: turns of each contender")
     parser.add_argument("--images", type=int, default=100, help="with --cost: calibration images")
@@ -167,6 +173,9 @@ def main():
     python = work.environment()
     if options.cost:
         return cost.run(options, python)
+    if options.steps:
+        with tempfile.TemporaryDirectory() as folder:
+            return steps.run(Bench(options, python, folder), [network for network in NETWORKS if network.name in options.models])
     print(f"peers: {', '.join(work.versions('nncf'))}; {options.threads} core(s) for each contender; judged in exact arithmetic\n"
           "rows marked cached: the peer's model and times of an earlier run (--fresh makes them anew)", flush=True)
     rows = []
