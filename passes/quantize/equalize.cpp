@@ -9,7 +9,7 @@
 //
 // A clamp at a bound other than 0 (ReLU6) does not commute. It stays where it is: a channel that reaches it on some sample keeps the factor 1, and one that
 // does not may be made smaller, for which the bound is wider than it was, never larger. Removing the clamp would change the function, and enlarging a
-// channel would cut off what it never reached on the samples: effnet_lite0 goes from 24.1 dB to 19.8 with that.
+// channel would cut off what it never reached on the samples.
 //
 // Why. One scale serves all channels of an activation: a channel a hundred times smaller than the largest has one level and a half of 256. Weights have a scale
 // per output channel, so that the layer that makes the value loses nothing; a depthwise reader loses nothing either.
@@ -23,7 +23,7 @@
 //
 // Limits. Needs samples, and weight scales per channel. Graph outputs keep the factor 1, and so does what is made or read by anything that does
 // not commute. Biases are not absorbed into the next layer (section 4.1.2 there): tried on the same rows, it lowered their error and the
-// outputs' SQNR with it (ad 41.4 dB to 40.0, vww 36.2 to 35.9, others as they were), since a shift that fits the samples cuts off others.
+// outputs' SQNR with it (ad 41.4 dB to 40.0, vww 36.2 to 35.9, kws the same), since a shift that fits the samples cuts off others.
 #include <algorithm>
 #include <cmath>
 #include <optional>
